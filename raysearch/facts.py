@@ -1,0 +1,154 @@
+"""Facts: what the journal holds, and the only thing that changes state.
+
+``worker`` names the process that did the work and ``took_s`` how long it took: observations, never read by
+`State` or by a policy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from raysearch.types import (
+    AttemptId,
+    Candidate,
+    Change,
+    Commit,
+    Limits,
+    Measurement,
+    Objective,
+    Outcome,
+    Plan,
+    Proposal,
+    Stage,
+    Usage,
+    Verdict,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """First fact of every journal: everything that must not change while the run lives."""
+
+    run: str
+    seed: int
+    target: str
+    """Name of the target."""
+    target_digest: str
+    objectives: tuple[Objective, ...]
+    plan: Plan
+    origin: Commit
+    """The commit that a proposal without parents starts from: the target's seed, or an empty tree."""
+    seeded: bool
+    """Whether ``origin`` is a program, to be evaluated as attempt 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOpened:
+    """A driver took the run up, for the first time or again, under these limits."""
+
+    session: int
+    limits: Limits
+    host: str
+    pid: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptOpened:
+    attempt: AttemptId
+    proposal: Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class Mutated:
+    attempt: AttemptId
+    change: Change
+    worker: str = ""
+    took_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    attempt: AttemptId
+    judge: str
+    verdict: Verdict
+    reused_from: AttemptId | None = None
+    worker: str = ""
+    took_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    attempt: AttemptId
+    benchmark: str
+    measurements: tuple[Measurement, ...]
+    reused_from: AttemptId | None = None
+    worker: str = ""
+    took_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailed:
+    """A plug-in or the infrastructure broke. ``retry`` is advice to `advance`, which bounds it."""
+
+    attempt: AttemptId
+    stage: Stage
+    plugin: str
+    fault: str
+    message: str
+    retry: bool
+    usage: Usage = Usage()
+    worker: str = ""
+    took_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptClosed:
+    """The end of an attempt; carries its whole candidate, so that a policy needs no other fact."""
+
+    attempt: AttemptId
+    outcome: Outcome
+    reason: str = ""
+    candidate: Candidate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionClosed:
+    """The driver let go on purpose, with the run unfinished; a driver that died leaves no such fact."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """Nothing is left to do under these limits. A later session may raise them and go on."""
+
+    reason: str
+
+
+Fact = (
+    RunStarted
+    | SessionOpened
+    | AttemptOpened
+    | Mutated
+    | Judged
+    | Measured
+    | JobFailed
+    | AttemptClosed
+    | SessionClosed
+    | RunEnded
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the journal.
+
+    ``seq`` counts from 1 without gaps. ``at_s`` is the wall clock (seconds since 1970), for people;
+    ``run_s`` is the time that drivers have spent on the run, which no clock step can move.
+    """
+
+    seq: int
+    at_s: float
+    run_s: float
+    fact: Fact

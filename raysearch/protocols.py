@@ -1,0 +1,196 @@
+"""The verbs: what a plug-in must do, and nothing else."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from raysearch.errors import Fault
+from raysearch.facts import Entry, Fact
+from raysearch.target import Target
+from raysearch.types import (
+    AttemptId,
+    Brief,
+    Candidate,
+    CandidateId,
+    Commit,
+    Job,
+    Limits,
+    Measurement,
+    Mutation,
+    Objective,
+    Outcome,
+    Proposal,
+    Result,
+    Verdict,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A command that ran to its end, or was ended."""
+
+    status: int
+    """Exit status; negative: minus the signal that ended it."""
+    stdout: str
+    stderr: str
+    took_s: float
+    ended_by: str = ""
+    """Empty, or which limit ended it: ``time``, ``memory``, ``output``, ``processes``, ``cpu``."""
+    leftovers: tuple[str, ...] = ()
+    """Names of processes that it left running, and that were ended with it."""
+
+
+class Workspace(Protocol):
+    """A program's files, checked out for one job."""
+
+    @property
+    def path(self) -> Path:
+        """The folder that holds the program; a mutator edits it in place."""
+        ...
+
+    @property
+    def target(self) -> Target:
+        """The target; its paths are valid on this machine and must only be read."""
+        ...
+
+    @property
+    def scratch(self) -> Path:
+        """A private empty folder beside the program, gone after the job."""
+        ...
+
+    @property
+    def evaluation_seed(self) -> int:
+        """The run's hidden seed for inputs: the same for every candidate of the run. Mutators see 0."""
+        ...
+
+    def show(self, commit: Commit, path: str) -> str:
+        """Text of ``path`` in another commit of the run. Raises FileNotFoundError."""
+        ...
+
+    def diff(self, old: Commit, new: Commit) -> str:
+        """Unified diff between two commits of the run."""
+        ...
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        timeout_s: float,
+        writable: bool = False,
+        env: Mapping[str, str] | None = None,
+    ) -> Completed:
+        """Run ``command`` in the sandbox.
+
+        Inside, the program is the working directory (read-only unless ``writable``), the target's folders are
+        read-only, ``scratch`` is writable. Command words ``{candidate}``, ``{reference}``, ``{target}`` and
+        ``{scratch}`` become the paths as seen inside. Raises SandboxFault if the sandbox cannot be set up.
+        """
+        ...
+
+
+class Mutator(Protocol):
+    """Edits the files of ``workspace.path``; the kernel commits what it finds there."""
+
+    def mutate(self, workspace: Workspace, brief: Brief, rng: random.Random) -> Mutation: ...
+
+
+class Judge(Protocol):
+    """Says yes or no with reasons. Raises nothing for a bad program: that is a no."""
+
+    def judge(self, workspace: Workspace, brief: Brief, rng: random.Random) -> Verdict: ...
+
+
+class Benchmark(Protocol):
+    """Measures: at least one finite sample for every objective of the target."""
+
+    def measure(self, workspace: Workspace, rng: random.Random) -> Sequence[Measurement]: ...
+
+
+class OpenAttempt(Protocol):
+    """An attempt under way, as a policy may see it."""
+
+    @property
+    def id(self) -> AttemptId: ...
+    @property
+    def proposal(self) -> Proposal: ...
+
+
+class View(Protocol):
+    """What a policy may see of the run. Read only."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def objectives(self) -> tuple[Objective, ...]: ...
+    @property
+    def limits(self) -> Limits: ...
+    @property
+    def candidates(self) -> Mapping[CandidateId, Candidate]: ...
+    @property
+    def open(self) -> Mapping[AttemptId, OpenAttempt]: ...
+    @property
+    def closed(self) -> Mapping[AttemptId, Outcome]: ...
+
+
+class Policy(Protocol):
+    """Decides whom to breed. ``ask`` is a query; only ``tell`` may change the policy.
+
+    An empty answer means: wait. Empty with nothing under way means: done. The engine opens attempt 0 for a
+    seeded target by itself and asks nothing before that has closed.
+    """
+
+    def ask(self, view: View, slots: int, rng: random.Random) -> Sequence[Proposal]: ...
+    def tell(self, fact: Fact) -> None: ...
+    def best(self, view: View) -> Sequence[CandidateId]:
+        """The candidates worth keeping, best first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a job."""
+
+    job: Job
+    result: Result | Fault
+    worker: str = ""
+    took_s: float = 0.0
+
+
+class Pool(Protocol):
+    """Where jobs run. Answers every job at least once, in its time limit and a grace: a result or a Fault."""
+
+    def submit(self, job: Job) -> None: ...
+    def next(self, timeout_s: float) -> Answer | None: ...
+    def close(self) -> None:
+        """Stop everything under way, whole process trees included; nothing more is answered."""
+        ...
+
+
+class Ledger(Protocol):
+    def append(self, entry: Entry) -> None:
+        """Return only when ``entry`` is durable. Raises LedgerError."""
+        ...
+
+    def replay(self) -> Iterator[Entry]: ...
+
+
+class Clock(Protocol):
+    def now(self) -> float:
+        """Wall clock, seconds since 1970; may jump."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that only grow, from an arbitrary start."""
+        ...
+
+
+class Sink(Protocol):
+    """Is shown what happened; may be slow or fail without harm to the run."""
+
+    def told(self, entry: Entry) -> None: ...
+    def started(self, job: Job) -> None: ...
+    def close(self) -> None: ...

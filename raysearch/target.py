@@ -1,0 +1,79 @@
+"""A target as the kernel sees it; `raysearch.config.targets` reads one from its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from raysearch.types import Objective
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatorCommand:
+    """A command that judges or measures.
+
+    Called with ``--candidate DIR --reference DIR --seed N --result FILE`` appended, from ``folder``.
+    A first word ``python`` stands for the interpreter that raysearch itself runs under.
+    """
+
+    command: tuple[str, ...]
+    folder: Path
+    timeout_s: float = 300.0
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxLimits:
+    """What a candidate may use. Memory is of the whole process tree."""
+
+    memory_mb: int = 4096
+    cpu_s: int = 3600
+    processes: int = 256
+    file_mb: int = 1024
+    output_kb: int = 1024
+    network: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tunable:
+    """A value in a program's source that may vary.
+
+    ``kind``: ``int``, ``float``, ``log`` (float, varied on a logarithmic scale), ``categorical`` (one of
+    ``choices``), ``permutation`` (an order of ``choices``). ``low`` and ``high`` are inclusive.
+    The value is the literal assigned to ``name`` at the top level of ``file``.
+    """
+
+    name: str
+    file: str
+    kind: str
+    low: float = 0.0
+    high: float = 1.0
+    choices: tuple[str | int | float | bool, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Objective, reference, accuracy checker, benchmark and rules. Paths are absolute."""
+
+    name: str
+    root: Path
+    objective: str
+    """Text of OBJECTIVE.md."""
+    objectives: tuple[Objective, ...]
+    reference: Path
+    checker: EvaluatorCommand
+    benchmark: EvaluatorCommand
+    seed: Path | None = None
+    editable: tuple[str, ...] = ("**",)
+    """Glob patterns, relative to the program's folder, of the paths that may change."""
+    tunables: tuple[Tunable, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables set for candidate, checker and benchmark."""
+    limits: SandboxLimits = SandboxLimits()
+    resources: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Role (``mutate``, ``judge``, ``benchmark``) to Ray resources (``CPU``, ``GPU``, custom names)."""
+    program_mb_max: float = 16.0
+    """Largest program (all files together) that is accepted."""
+    digest: str = ""
+    """Content of everything above that is a file."""

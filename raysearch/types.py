@@ -1,0 +1,251 @@
+"""The nouns. All are immutable; units are the last word of a name."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal, NewType
+
+AttemptId = NewType("AttemptId", int)
+"""Counts from 1; the target's seed program is 0. An admitted attempt's candidate keeps its number."""
+CandidateId = AttemptId
+Commit = NewType("Commit", str)
+"""A git commit's name, 40 hexadecimal digits."""
+Tree = NewType("Tree", str)
+"""A git tree's name: equal trees are equal programs."""
+Goal = Literal["max", "min"]
+
+SEED = AttemptId(0)
+
+
+class Stage(StrEnum):
+    """What kind of work a job is; also the role of the workers that may do it."""
+
+    MUTATE = "mutate"
+    JUDGE = "judge"
+    BENCHMARK = "benchmark"
+
+
+class Outcome(StrEnum):
+    ADMITTED = "admitted"
+    """Every gate said yes and every benchmark measured it: a candidate."""
+    REJECTED = "rejected"
+    """A gate said no: the program's own doing."""
+    FAILED = "failed"
+    """A plug-in or the infrastructure broke: says nothing about the program."""
+    ABANDONED = "abandoned"
+    """The budget ran out while it was under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """One axis of the search.
+
+    ``noise`` is the relative spread (0 to 1) below which two values count as equal to a reader;
+    ``primary`` marks the one axis by which a single best candidate is named.
+    """
+
+    name: str
+    goal: Goal = "max"
+    unit: str = ""
+    noise: float = 0.0
+    primary: bool = False
+
+    @property
+    def sign(self) -> float:
+        """+1 where more is better, -1 where less is."""
+        return 1.0 if self.goal == "max" else -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What a benchmark says about one objective or side metric: samples, never one number."""
+
+    name: str
+    samples: tuple[float, ...]
+    unit: str = ""
+    goal: Goal = "max"
+    conditions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def value(self) -> float:
+        """Median of the samples."""
+        return self.samples[0] if len(self.samples) == 1 else statistics.median(self.samples)
+
+
+@dataclass(frozen=True, slots=True)
+class Inspiration:
+    """Another candidate that a mutator may look at; ``workspace.show`` and ``workspace.diff`` read its files."""
+
+    id: CandidateId
+    commit: Commit
+    scores: Mapping[str, float] = field(default_factory=dict)
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """All that a mutator is told beside the target's own objective (``workspace.target.objective``)."""
+
+    task: str = ""
+    feedback: str = ""
+    """Why the attempt that is being repaired was refused."""
+    inspirations: tuple[Inspiration, ...] = ()
+    lessons: tuple[str, ...] = ()
+    """Why other children of the same parent were refused, newest last."""
+    memory: str = ""
+    """What the previous mutation of this lineage wished to remember."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One child that a policy wants made.
+
+    No parent: from the target's seed, or from an empty folder without one. Two parents: a merge, whose
+    workspace starts at the first. ``repair`` starts from the commit of an attempt that was not admitted;
+    the parents stay the causal ones.
+    """
+
+    parents: tuple[CandidateId, ...] = ()
+    mutator: str = "default"
+    brief: Brief = Brief()
+    repair: AttemptId | None = None
+    lineage: str = ""
+    """A label of the policy's own, such as an island; equal labels share a worker where possible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a mutation cost. A mutator that failed spent it too."""
+
+    cost_usd: float = 0.0
+    tokens_in: int = 0
+    tokens_cached: int = 0
+    tokens_out: int = 0
+    calls: int = 0
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """A mutator's own account of what it did; the files speak for themselves."""
+
+    summary: str = ""
+    memory: str = ""
+    usage: Usage = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A mutation that the kernel has committed."""
+
+    commit: Commit
+    tree: Tree
+    mutation: Mutation = Mutation()
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One test of a judge."""
+
+    name: str
+    passed: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Yes or no, with reasons: ``feedback`` is written for whoever makes the next attempt."""
+
+    passed: bool
+    feedback: str = ""
+    cases: tuple[Case, ...] = ()
+    conditions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An admitted program."""
+
+    id: CandidateId
+    commit: Commit
+    tree: Tree
+    parents: tuple[CandidateId, ...]
+    measurements: tuple[Measurement, ...]
+    mutator: str = ""
+    summary: str = ""
+    lineage: str = ""
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The median of each metric, by name."""
+        return {m.name: m.value for m in self.measurements}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One gate or benchmark that every attempt goes through.
+
+    ``digest`` names the evaluator's content: results are reused only where tree, digest and the plan's
+    environment agree.
+    """
+
+    stage: Literal[Stage.JUDGE, Stage.BENCHMARK]
+    plugin: str
+    timeout_s: float = 3600.0
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What every attempt goes through, in order: judges first, cheapest first, then benchmarks."""
+
+    steps: tuple[Step, ...]
+    mutate_timeout_s: float = 3600.0
+    retries_max: int = 2
+    environment: str = ""
+    """Digest of what the evaluations run under: interpreter, platform, declared environment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a run stops. ``None`` is no limit."""
+
+    open_max: int = 1
+    """Attempts under way at once (lanes)."""
+    attempts_max: int | None = None
+    """Attempts ever opened, the seed not counted."""
+    run_s: float | None = None
+    """Seconds of driving, summed over sessions."""
+    cost_usd: float | None = None
+    drain_s: float = 60.0
+    """Once a limit is reached, how long attempts under way may still take before they are abandoned."""
+    failed_in_row_max: int = 25
+    """So many failures in a row, none the program's own doing, end the run."""
+    silence_s: float = 86_400.0
+    """A pool that answers nothing for so long is broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One effect, described as data; a worker needs nothing else to do it."""
+
+    attempt: AttemptId
+    stage: Stage
+    plugin: str
+    base: Commit
+    """Mutate: where the workspace starts. Judge, benchmark: the commit to look at."""
+    parents: tuple[Commit, ...] = ()
+    """Git parents of the commit that a mutation makes."""
+    brief: Brief = Brief()
+    timeout_s: float = 3600.0
+    try_number: int = 0
+    lineage: str = ""
+    opened_at_s: float = 0.0
+    """Wall clock at which the attempt was opened (seconds since 1970): the date of its commit."""
+
+
+Result = Change | Verdict | tuple[Measurement, ...]
+"""What a job yields: mutate, judge and benchmark in this order."""
