@@ -14,6 +14,7 @@ RaysearchError
 │   ├── WorkerLost       the process that held the job went away (retried)
 │   ├── TimedOut         no answer in the job's time and a grace (retried)
 │   └── OutOfSpace       the disk is full: the driver stops, nothing is recorded
+├── Refused          a benchmark says no: the program itself is why there is no measurement
 └── LedgerError      the journal cannot be written: stop at once, exit status 74
 Invariant            a bug of raysearch itself: exit status 70
 """
@@ -21,8 +22,11 @@ Invariant            a bug of raysearch itself: exit status 70
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+
+from raysearch.types import Usage
 
 
 class RaysearchError(Exception):
@@ -54,9 +58,16 @@ class RunError(UserError):
 
 
 class Fault(RaysearchError):
-    """Part of one attempt failed: recorded as data, never ends the run."""
+    """Part of one attempt failed: recorded as data, never ends the run.
+
+    ``usage`` is what it cost all the same (a `raysearch.types.Usage`).
+    """
 
     retryable: bool = False
+
+    def __init__(self, message: str, usage: Usage | None = None) -> None:
+        super().__init__(message)
+        self.usage = usage or Usage()
 
 
 class MutatorFault(Fault):
@@ -91,6 +102,10 @@ class OutOfSpace(Fault):
     retryable = True
 
 
+class Refused(RaysearchError):
+    """A benchmark has no measurement, and the program is to blame: counts as a judge's no."""
+
+
 class LedgerError(RaysearchError):
     """The journal cannot be written or read. Nothing is safe until it can."""
 
@@ -107,17 +122,14 @@ def require(condition: bool, message: str) -> None:
 
 @contextmanager
 def boundary(fault: type[Fault], what: str) -> Iterator[None]:
-    """Attribute any stray exception to the boundary that it crossed."""
+    """Attribute any stray exception to the boundary that it crossed; a plug-in's ``exit()`` too."""
     try:
         yield
-    except RaysearchError:
+    except (Fault, Refused):
         raise
-    except OSError as error:
-        if error.errno == 28:  # ENOSPC
-            raise OutOfSpace(f"{what}: {error}") from error
-        raise fault(f"{what}: {type(error).__name__}: {error}") from error
-    except Exception as error:
-        raise fault(f"{what}: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        kind = OutOfSpace if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT} else fault
+        raise kind(f"{what}: {type(error).__name__}: {error}") from error
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

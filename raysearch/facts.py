@@ -20,6 +20,7 @@ from raysearch.types import (
     Plan,
     Proposal,
     Stage,
+    Tree,
     Usage,
     Verdict,
 )
@@ -38,6 +39,7 @@ class RunStarted:
     plan: Plan
     origin: Commit
     """The commit that a proposal without parents starts from: the target's seed, or an empty tree."""
+    origin_tree: Tree
     seeded: bool
     """Whether ``origin`` is a program, to be evaluated as attempt 0."""
 

@@ -105,7 +105,10 @@ class Judge(Protocol):
 
 
 class Benchmark(Protocol):
-    """Measures: at least one finite sample for every objective of the target."""
+    """Measures: at least one finite sample for every objective of the target.
+
+    Raises `raysearch.errors.Refused` where the program itself is why there is no measurement.
+    """
 
     def measure(self, workspace: Workspace, rng: random.Random) -> Sequence[Measurement]: ...
 

@@ -144,6 +144,8 @@ class Change:
     commit: Commit
     tree: Tree
     mutation: Mutation = Mutation()
+    refusal: str = ""
+    """Why the guard says no: paths changed that must not, a program too large. Empty: it says yes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,7 @@ class Step:
     environment agree.
     """
 
-    stage: Literal[Stage.JUDGE, Stage.BENCHMARK]
+    stage: Stage
     plugin: str
     timeout_s: float = 3600.0
     digest: str = ""

@@ -1,0 +1,98 @@
+"""One attempt's life, as a pure function: given what is known, what is next?"""
+
+from __future__ import annotations
+
+from raysearch.facts import AttemptClosed, Judged, Measured, Mutated
+from raysearch.state import Attempt, State
+from raysearch.types import SEED, Candidate, Change, Job, Mutation, Outcome, Stage, Step
+
+
+def advance(state: State, attempt: Attempt) -> Job | Mutated | Judged | Measured | AttemptClosed:
+    """Recovery and progress are the same question, so they are the same code.
+
+    A job when there is work; a fact when it is known already (the seed needs no mutator, a tree that was
+    evaluated before keeps its results); the closing fact when nothing is left.
+    """
+    if attempt.fatal:
+        return AttemptClosed(attempt.id, Outcome.FAILED, attempt.fatal)
+    if attempt.change is None:
+        return _mutate(state, attempt)
+    if attempt.change.refusal:
+        return AttemptClosed(attempt.id, Outcome.REJECTED, f"guard: {attempt.change.refusal}")
+    for judge, verdict in attempt.verdicts.items():
+        if not verdict.passed:
+            return AttemptClosed(attempt.id, Outcome.REJECTED, f"{judge}: {verdict.feedback}".strip())
+    first = state.known.get(attempt.change.tree, attempt.id)
+    if first != attempt.id:
+        return AttemptClosed(attempt.id, Outcome.REJECTED, f"known tree: the same program as attempt {first}")
+    for step in state.plan.steps:
+        if not _done(attempt, step):
+            return _reused(state, attempt, attempt.change, step) or _evaluate(attempt, attempt.change, step)
+    return _admit(state, attempt, attempt.change)
+
+
+def _mutate(state: State, attempt: Attempt) -> Job | Mutated:
+    proposal, start = attempt.proposal, state.start
+    if attempt.id == SEED:
+        return Mutated(SEED, Change(start.origin, start.origin_tree, Mutation("the target's seed program")))
+    parents = tuple(state.candidates[parent].commit for parent in proposal.parents) or (start.origin,)
+    return Job(
+        attempt=attempt.id,
+        stage=Stage.MUTATE,
+        plugin=proposal.mutator,
+        base=parents[0] if proposal.repair is None else state.commits[proposal.repair],
+        parents=parents,
+        brief=proposal.brief,
+        timeout_s=state.plan.mutate_timeout_s,
+        try_number=attempt.tries.get((Stage.MUTATE, proposal.mutator), 0),
+        lineage=proposal.lineage,
+        opened_at_s=attempt.opened_at_s,
+    )
+
+
+def _evaluate(attempt: Attempt, change: Change, step: Step) -> Job:
+    return Job(
+        attempt=attempt.id,
+        stage=step.stage,
+        plugin=step.plugin,
+        base=change.commit,
+        timeout_s=step.timeout_s,
+        try_number=attempt.tries.get((step.stage, step.plugin), 0),
+        opened_at_s=attempt.opened_at_s,
+    )
+
+
+def _done(attempt: Attempt, step: Step) -> bool:
+    return step.plugin in (attempt.verdicts if step.stage is Stage.JUDGE else attempt.measurements)
+
+
+def _reused(state: State, attempt: Attempt, change: Change, step: Step) -> Judged | Measured | None:
+    """What an attempt with the same tree already had measured, before it failed for other reasons.
+
+    The plan, and with it evaluator and environment digests, is one for the whole run.
+    """
+    earlier = state.unfinished.get(change.tree)
+    if earlier is None or not _done(earlier, step):
+        return None
+    if step.stage is Stage.JUDGE:
+        return Judged(attempt.id, step.plugin, earlier.verdicts[step.plugin], reused_from=earlier.id)
+    return Measured(attempt.id, step.plugin, earlier.measurements[step.plugin], reused_from=earlier.id)
+
+
+def _admit(state: State, attempt: Attempt, change: Change) -> AttemptClosed:
+    measured = tuple(m for step in attempt.measurements.values() for m in step)
+    names = {m.name for m in measured}
+    missing = [o.name for o in state.objectives if o.name not in names]
+    if missing:
+        return AttemptClosed(attempt.id, Outcome.FAILED, f"no benchmark measured {', '.join(missing)}")
+    candidate = Candidate(
+        id=attempt.id,
+        commit=change.commit,
+        tree=change.tree,
+        parents=attempt.proposal.parents,
+        measurements=measured,
+        mutator=attempt.proposal.mutator,
+        summary=change.mutation.summary,
+        lineage=attempt.proposal.lineage,
+    )
+    return AttemptClosed(attempt.id, Outcome.ADMITTED, "", candidate)

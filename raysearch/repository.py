@@ -1,0 +1,183 @@
+"""Candidates are commits: one git repository a run, one ref an attempt.
+
+Objects are made with libgit2 in this process (no process is spawned for a candidate). Any worker may write
+objects; only the driver writes refs. ``refs/tags/<n>`` names attempt n, so that ``git diff 17 42`` works.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+import pygit2
+from pygit2.enums import CheckoutStrategy, FileMode, Option
+
+from raysearch.errors import RepositoryError
+from raysearch.types import AttemptId, Commit, Tree
+
+BEST = "refs/heads/best"
+_AUTHOR = ("raysearch", "raysearch@localhost")
+
+
+class TooLarge(RepositoryError):
+    """A folder holds more bytes than a program may."""
+
+
+class Unfit(RepositoryError):
+    """A folder holds what a program must not: a device, a nested repository, a link that leads outside."""
+
+
+class Repository:
+    """The git repository of a run, at ``<run>/workspace``."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it. Raises RepositoryError."""
+        try:
+            self._git = pygit2.Repository(str(path))
+        except pygit2.GitError as error:
+            raise RepositoryError(f"{path}: {error}") from error
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path) -> Repository:
+        """Make an empty one; its objects are synced to disk before anything names them."""
+        git = pygit2.init_repository(str(path), initial_head="best")
+        git.config["gc.auto"] = 0  # what a worker has just written is not yet named by a ref
+        git.config["core.hooksPath"] = os.devnull
+        git.config["core.logAllRefUpdates"] = False
+        return cls(path)
+
+    def write_tree(self, folder: Path, bytes_max: int | None = None) -> Tree:
+        """The tree of a folder's files. Raises TooLarge or Unfit."""
+        pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)
+        budget = [bytes_max if bytes_max is not None else 1 << 62]
+        oid = self._write_tree(folder, folder.resolve(), budget)
+        return Tree(str(oid if oid is not None else self._git.TreeBuilder().write()))
+
+    def _write_tree(self, folder: Path, root: Path, budget: list[int]) -> pygit2.Oid | None:
+        builder = self._git.TreeBuilder()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                kept = self._write_entry(entry, root, budget)
+                if kept is not None:
+                    builder.insert(entry.name, *kept)
+        return builder.write() if len(builder) else None
+
+    def _write_entry(
+        self, entry: os.DirEntry[str], root: Path, budget: list[int]
+    ) -> tuple[pygit2.Oid, FileMode] | None:
+        if entry.name == "__pycache__":
+            return None
+        if entry.name.lower() == ".git":
+            raise Unfit(f"{entry.name} inside a program")
+        mode = entry.stat(follow_symlinks=False).st_mode
+        if stat.S_ISLNK(mode):
+            if not Path(entry.path).resolve().is_relative_to(root):
+                raise Unfit(f"{entry.name} is a link that leads outside the program")
+            return self._git.create_blob(os.fsencode(Path(entry.path).readlink())), FileMode.LINK
+        if stat.S_ISDIR(mode):
+            oid = self._write_tree(Path(entry.path), root, budget)
+            return None if oid is None else (oid, FileMode.TREE)
+        if not stat.S_ISREG(mode):
+            raise Unfit(f"{entry.name} is neither file, folder nor link")
+        budget[0] -= entry.stat().st_size
+        if budget[0] < 0:
+            raise TooLarge(f"{entry.name} makes the program too large")
+        blob = self._git.create_blob(Path(entry.path).read_bytes())
+        return blob, FileMode.BLOB_EXECUTABLE if mode & stat.S_IXUSR else FileMode.BLOB
+
+    def commit(self, tree: Tree, parents: Sequence[Commit], message: str, at_s: float) -> Commit:
+        """A commit that no ref names yet; equal arguments give the same commit."""
+        author = pygit2.Signature(*_AUTHOR, int(at_s), 0)
+        oid = self._git.create_commit(None, author, author, message, pygit2.Oid(hex=tree), [*map(_oid, parents)])
+        return Commit(str(oid))
+
+    def name(self, attempt: AttemptId | str, commit: Commit) -> None:
+        """Point ``refs/tags/<attempt>`` at a commit; one that exists already is moved."""
+        self._git.references.create(f"refs/tags/{attempt}", _oid(commit), force=True)
+
+    def commit_of(self, attempt: AttemptId | str) -> Commit:
+        """Raises RepositoryError."""
+        try:
+            return Commit(str(self._git.references[f"refs/tags/{attempt}"].target))
+        except KeyError as error:
+            raise RepositoryError(f"{self.path}: no attempt {attempt} with a commit") from error
+
+    def tree_of(self, commit: Commit) -> Tree:
+        return Tree(str(self._commit(commit).tree.id))
+
+    def checkout(self, commit: Commit, folder: Path) -> None:
+        """Write a commit's files into an empty folder, without any ``.git``."""
+        self._checkout(self._commit(commit).tree, folder)
+
+    def _checkout(self, tree: pygit2.Tree, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        for item in tree:
+            path = folder / (item.name or "")
+            if isinstance(item, pygit2.Tree):
+                self._checkout(item, path)
+            elif item.filemode == FileMode.LINK:
+                path.symlink_to(os.fsdecode(_data(item)))
+            else:
+                path.write_bytes(_data(item))
+                if item.filemode == FileMode.BLOB_EXECUTABLE:
+                    path.chmod(0o755)
+
+    def show(self, commit: Commit, path: str) -> str:
+        """Text of a file in a commit. Raises FileNotFoundError."""
+        try:
+            return _data(self._commit(commit).tree / path).decode(errors="replace")
+        except (KeyError, TypeError) as error:
+            raise FileNotFoundError(f"{path} in commit {commit[:12]}") from error
+
+    def diff(self, old: Commit, new: Commit) -> str:
+        """Unified diff between two commits."""
+        return self._git.diff(self._commit(old), self._commit(new)).patch or ""
+
+    def changed(self, old: Tree, new: Tree) -> list[PurePosixPath]:
+        """Paths that differ between two trees, both sides of a rename included, sorted."""
+        if old == new:
+            return []
+        difference = self._git[pygit2.Oid(hex=old)].peel(pygit2.Tree).diff_to_tree(
+            self._git[pygit2.Oid(hex=new)].peel(pygit2.Tree)
+        )
+        paths = {p for d in difference.deltas for p in (d.old_file.path, d.new_file.path)}
+        return sorted(map(PurePosixPath, paths))
+
+    def show_best(self, commit: Commit) -> None:
+        """Move the branch ``best`` to a commit and check it out in the repository's own folder."""
+        self._git.references.create(BEST, _oid(commit), force=True)
+        self._git.set_head(BEST)
+        tree = self._commit(commit).tree
+        self._git.checkout_tree(tree, strategy=CheckoutStrategy.FORCE)  # type: ignore[no-untyped-call] # pygit2
+
+    def pack_refs(self) -> None:
+        """Gather loose refs into one file, so that a hundred thousand attempts stay quick to list."""
+        with contextlib.suppress(pygit2.GitError):  # an optimisation only
+            self._git.compress_references()
+
+    def attempts(self) -> Iterator[AttemptId]:
+        """Numbers of the attempts that have a ref."""
+        for name in self._git.references:
+            last = name.removeprefix("refs/tags/")
+            if last.isdigit():
+                yield AttemptId(int(last))
+
+    def _commit(self, commit: Commit) -> pygit2.Commit:
+        try:
+            return self._git[_oid(commit)].peel(pygit2.Commit)
+        except (KeyError, ValueError, pygit2.InvalidSpecError) as error:
+            raise RepositoryError(f"{self.path}: no commit {commit}") from error
+
+
+def _oid(commit: Commit) -> pygit2.Oid:
+    return pygit2.Oid(hex=commit)
+
+
+def _data(item: pygit2.Object) -> bytes:
+    if not isinstance(item, pygit2.Blob):
+        raise TypeError(f"{item.name} is no file")
+    return item.data

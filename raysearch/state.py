@@ -1,0 +1,201 @@
+"""State is a fold over facts. Nothing else changes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from raysearch.errors import Invariant, require
+from raysearch.facts import (
+    AttemptClosed,
+    AttemptOpened,
+    Entry,
+    JobFailed,
+    Judged,
+    Measured,
+    Mutated,
+    RunEnded,
+    RunStarted,
+    SessionClosed,
+    SessionOpened,
+)
+from raysearch.types import (
+    SEED,
+    AttemptId,
+    Candidate,
+    CandidateId,
+    Change,
+    Commit,
+    Limits,
+    Measurement,
+    Objective,
+    Outcome,
+    Plan,
+    Proposal,
+    Stage,
+    Tree,
+    Verdict,
+)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A proposal under way, and what is known of it."""
+
+    id: AttemptId
+    proposal: Proposal
+    opened_at_s: float
+    change: Change | None = None
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    measurements: dict[str, tuple[Measurement, ...]] = field(default_factory=dict)
+    tries: dict[tuple[Stage, str], int] = field(default_factory=dict)
+    fatal: str = ""
+
+
+@dataclass(slots=True)
+class State:
+    """All that a run is; equal journals give equal states."""
+
+    seq: int = 0
+    run_s: float = 0.0
+    started: RunStarted | None = None
+    session: int = 0
+    limits: Limits = Limits()
+    ended: str = ""
+    open: dict[AttemptId, Attempt] = field(default_factory=dict)
+    candidates: dict[CandidateId, Candidate] = field(default_factory=dict)
+    closed: dict[AttemptId, Outcome] = field(default_factory=dict)
+    counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
+    commits: dict[AttemptId, Commit] = field(default_factory=dict)
+    """Of every attempt that got as far as a commit, admitted or not."""
+    known: dict[Tree, AttemptId] = field(default_factory=dict)
+    """The attempt that answers for a tree: under way, admitted or rejected."""
+    unfinished: dict[Tree, Attempt] = field(default_factory=dict)
+    """Failed or abandoned attempts, whose finished evaluations are reused if their tree comes again."""
+    attempts_total: int = 0
+    """Attempts opened, the seed not counted; also the highest number."""
+    cost_usd: float = 0.0
+    failed_in_row: int = 0
+    last_failure: str = ""
+
+    @property
+    def plan(self) -> Plan:
+        return self.start.plan
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        return self.start.objectives
+
+    @property
+    def start(self) -> RunStarted:
+        if self.started is None:
+            raise Invariant("the run has started")
+        return self.started
+
+    def apply(self, entry: Entry) -> None:
+        """Fold one entry in. Raises Invariant for what cannot follow what is known."""
+        fact = entry.fact
+        require(entry.seq == self.seq + 1, "the journal has no gaps")
+        self.seq = entry.seq
+        self.run_s = max(self.run_s, entry.run_s)
+        require(not self.ended or isinstance(fact, SessionOpened), "nothing happens after the end but a new session")
+        match fact:
+            case AttemptOpened():
+                self._opened(fact, entry.at_s)
+            case Mutated():
+                self._mutated(fact)
+            case Judged(attempt, judge, verdict):
+                record = self._open(attempt)
+                require(record.change is not None, "judged after mutated")
+                require(judge not in record.verdicts, "each judge speaks once")
+                record.verdicts[judge] = verdict
+            case Measured(attempt, benchmark, measurements):
+                record = self._open(attempt)
+                require(record.change is not None, "measured after mutated")
+                require(all(v.passed for v in record.verdicts.values()), "measured only if passed")
+                require(benchmark not in record.measurements, "each benchmark runs once")
+                record.measurements[benchmark] = measurements
+            case AttemptClosed():
+                self._closed(fact)
+            case JobFailed():
+                self._failed(fact)
+            case RunStarted():
+                require(self.seq == 1, "a run starts once, first")
+                self.started = fact
+            case SessionOpened(session, limits):
+                require(self.started is not None, "a session follows the start")
+                require(session == self.session + 1, "sessions are numbered in order")
+                self.session, self.limits, self.ended, self.failed_in_row = session, limits, "", 0
+            case SessionClosed():
+                pass
+            case RunEnded(reason):
+                require(not self.open, "a run ends with nothing open")
+                self.ended = reason
+            case _:
+                assert_never(fact)
+
+    def _open(self, attempt: AttemptId) -> Attempt:
+        record = self.open.get(attempt)
+        if record is None:
+            raise Invariant(f"attempt {attempt} is open")
+        return record
+
+    def _opened(self, fact: AttemptOpened, at_s: float) -> None:
+        attempt, proposal = fact.attempt, fact.proposal
+        if attempt == SEED:
+            require(
+                self.start.seeded and self.attempts_total == 0 and SEED not in self.closed, "the seed comes first, once"
+            )
+        else:
+            require(attempt == self.attempts_total + 1, "attempts are numbered in order")
+            self.attempts_total = attempt
+        require(all(parent in self.candidates for parent in proposal.parents), "a parent is a candidate")
+        require(proposal.repair is None or proposal.repair in self.commits, "what is repaired has a commit")
+        require(attempt not in self.open and attempt not in self.closed, "an attempt opens once")
+        self.open[attempt] = Attempt(attempt, proposal, at_s)
+
+    def _mutated(self, fact: Mutated) -> None:
+        record = self._open(fact.attempt)
+        require(record.change is None, "an attempt mutates once")
+        record.change = fact.change
+        self.cost_usd += fact.change.mutation.usage.cost_usd
+        self.commits[fact.attempt] = fact.change.commit
+        self.known.setdefault(fact.change.tree, fact.attempt)
+
+    def _failed(self, fact: JobFailed) -> None:
+        record = self._open(fact.attempt)
+        key = (fact.stage, fact.plugin)
+        record.tries[key] = record.tries.get(key, 0) + 1
+        self.cost_usd += fact.usage.cost_usd
+        if not fact.retry or record.tries[key] > self.plan.retries_max:
+            record.fatal = f"{fact.fault}: {fact.message}"
+
+    def _closed(self, fact: AttemptClosed) -> None:
+        record = self._open(fact.attempt)
+        del self.open[fact.attempt]
+        self.closed[fact.attempt] = fact.outcome
+        self.counts[fact.outcome] += 1
+        if fact.outcome is Outcome.FAILED:
+            self.failed_in_row += 1
+            self.last_failure = fact.reason
+        elif fact.outcome is not Outcome.ABANDONED:
+            self.failed_in_row = 0
+        if fact.outcome is Outcome.ADMITTED:
+            self._admitted(record, fact.candidate)
+        elif fact.outcome in {Outcome.FAILED, Outcome.ABANDONED} and record.change is not None:
+            tree = record.change.tree
+            if self.known.get(tree) == fact.attempt:  # nobody answers for the tree any more
+                del self.known[tree]
+            if record.verdicts or record.measurements:
+                self.unfinished[tree] = record
+
+    def _admitted(self, record: Attempt, candidate: Candidate | None) -> None:
+        if candidate is None or record.change is None:
+            raise Invariant("admitted with its candidate")
+        require(not record.fatal, "admitted without a fatal fault")
+        require(candidate.id == record.id and candidate.commit == record.change.commit, "admitted as itself")
+        for step in self.plan.steps:
+            done = record.verdicts if step.stage is Stage.JUDGE else record.measurements
+            require(step.plugin in done, "admitted after every gate and benchmark")
+        require(all(v.passed for v in record.verdicts.values()), "admitted only if every gate said yes")
+        self.candidates[record.id] = candidate
