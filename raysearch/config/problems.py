@@ -1,0 +1,95 @@
+"""Turns pydantic's findings into sentences that say what is wrong, where, and how to mend it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from raysearch.config.toml import Keys
+from raysearch.errors import nearest
+
+Where = Callable[[Keys], str]
+_SHOWN_MAX = 60
+
+
+def sentences(error: ValidationError, model: type[BaseModel], where: Where) -> list[str]:
+    """One sentence a finding, in the order of the file; ``where`` gives the place of a key."""
+    return [f"{where(keys)}: {_sentence(keys, finding, model)}" for keys, finding in _findings(error)]
+
+
+def _findings(error: ValidationError) -> Iterable[tuple[Keys, Any]]:
+    for finding in error.errors(include_url=False):
+        yield tuple(finding["loc"]), finding
+
+
+def _sentence(keys: Keys, finding: Any, model: type[BaseModel]) -> str:
+    name, table = _spelt(keys[-1:]), _spelt(keys[:-1])
+    inside = f" in [{table}]" if table else ""
+    kind, value = finding["type"], finding["input"]
+    if kind == "extra_forbidden":
+        noun = "section" if isinstance(value, dict) and not table else "key"
+        return f"unknown {noun} {name!r}{inside}.{nearest(name, _fields_at(model, keys[:-1]))}"
+    if kind == "missing":
+        return f"{name!r} is missing{inside}."
+    if kind == "literal_error":
+        choices = re.findall(r"'([^']*)'", finding["ctx"]["expected"])
+        hint = nearest(value, choices) if isinstance(value, str) else ""
+        return f"{_spelt(keys)} must be {_alternatives(choices)}, not {_shown(value)}.{hint}"
+    message = finding["msg"].removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
+    return f"{_spelt(keys) or 'this'} {_plainly(message)}, not {_shown(value)}."
+
+
+def _plainly(message: str) -> str:
+    message = message.replace("a valid tuple", "a list").replace("a valid dictionary", "a table")
+    message = re.sub(r"a valid dictionary or instance of \w+", "a table", message)
+    message = re.sub(r"a table or instance of \w+", "a table", message)
+    return message.replace("a valid integer", "a whole number").replace("a valid ", "a ")
+
+
+def _alternatives(choices: list[str]) -> str:
+    quoted = [f'"{choice}"' for choice in choices]
+    return " or ".join([", ".join(quoted[:-1]), quoted[-1]]) if len(quoted) > 1 else "".join(quoted)
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more digits than Python will print
+        text = "a number of thousands of digits"
+    return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}…"
+
+
+def _spelt(keys: Keys) -> str:
+    """Dotted; an element of a list by its number, counted from 1."""
+    return ".".join(str(key) if isinstance(key, str) else f"#{key + 1}" for key in keys)
+
+
+def _fields_at(model: type[BaseModel], keys: Keys) -> list[str]:
+    """Names of the fields of the model that lies at ``keys`` inside ``model``."""
+    current: type[BaseModel] | None = model
+    for key in keys:
+        if isinstance(key, int):
+            continue
+        field = current.model_fields.get(key) if current else None
+        current = _model_in(field.annotation) if field else None
+    return list(current.model_fields) if current else []
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in get_args(annotation):
+        found = _model_in(inner)
+        if found:
+            return found
+    return None
+
+
+def together(what: str, problems: list[str]) -> str:
+    """One problem as it is; several as a list under a heading."""
+    if len(problems) == 1:
+        return problems[0]
+    return "\n".join([f"{what} has {len(problems)} problems:", *(f"  {problem}" for problem in problems)])
