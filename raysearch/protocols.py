@@ -80,14 +80,16 @@ class Workspace(Protocol):
         command: Sequence[str],
         *,
         timeout_s: float,
+        cwd: str = "{candidate}",
         writable: bool = False,
         env: Mapping[str, str] | None = None,
     ) -> Completed:
         """Run ``command`` in the sandbox.
 
-        Inside, the program is the working directory (read-only unless ``writable``), the target's folders are
-        read-only, ``scratch`` is writable. Command words ``{candidate}``, ``{reference}``, ``{target}`` and
-        ``{scratch}`` become the paths as seen inside. Raises SandboxFault if the sandbox cannot be set up.
+        Inside, the program is read-only unless ``writable``, the target's folders are read-only, ``scratch`` is
+        writable. In command words and ``cwd``, ``{candidate}``, ``{reference}``, ``{target}`` and ``{scratch}``
+        become the paths as seen inside. A first word ``python`` is the interpreter that raysearch runs under.
+        Raises SandboxFault if the sandbox cannot be set up.
         """
         ...
 

@@ -1,0 +1,256 @@
+"""Jobs on Ray: one actor a slot, each pinned to what its role needs. The only module that imports Ray.
+
+Ray's own restarts and retries are off (they would pay twice in silence): an actor that is lost, hung or killed
+is replaced here, and its job is answered with a Fault that the engine may ask again. Never more calls than
+slots are submitted, since Ray cannot cancel one that is queued.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # else `uv run` uploads the working folder
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # a worker without GPUs must not see them
+
+import ray
+
+from raysearch.errors import Fault, RunError, TimedOut, WorkerLost
+from raysearch.pools.roles import Role, preflight
+from raysearch.protocols import Answer
+from raysearch.types import Job, Stage
+from raysearch.worker import Worker, WorkerSpec
+
+LOCAL = "local"
+GRACE_S = 30.0
+"""Beyond a job's own limit, which its worker enforces, before the worker itself counts as hung."""
+HIRES_MAX = 3
+"""So many workers of a role may fail to start in a row before the run is refused."""
+STARVED_S = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class Host:
+    """The actor: one worker in a process of its own."""
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        self._worker = Worker(spec)
+
+    def hello(self) -> str:
+        return self._worker.name
+
+    def perform(self, job: Job) -> Answer:
+        return self._worker.perform(job)
+
+
+@dataclass(slots=True)
+class _Busy:
+    job: Job
+    actor: Any
+    due_s: float
+
+
+@dataclass(slots=True)
+class _Crew:
+    """The workers of one role."""
+
+    role: Role
+    idle: deque[Any] = field(default_factory=deque)
+    starting: dict[Any, Any] = field(default_factory=dict)
+    """Actor by the reference of its greeting."""
+    queue: deque[Job] = field(default_factory=deque)
+    hired: int = 0
+    failed_in_row: int = 0
+    starved_since_s: float | None = None
+
+
+@dataclass(slots=True)
+class RayPool:
+    """``address``: ``local`` starts a private Ray, anything else is the address of a running cluster.
+
+    There is no default that joins whatever cluster is found. Raises ConfigError if the roles cannot be placed.
+    """
+
+    spec: WorkerSpec
+    roles: Mapping[Stage, Role]
+    address: str = LOCAL
+    resources: Mapping[str, float] = field(default_factory=dict)
+    """Custom resources of a private Ray."""
+    _crews: dict[Stage, _Crew] = field(init=False)
+    _busy: dict[Any, _Busy] = field(default_factory=dict, init=False)
+    _answers: deque[Answer] = field(default_factory=deque, init=False)
+    _folder: Path | None = field(default=None, init=False)
+    _opened: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self._crews = {stage: _Crew(role) for stage, role in self.roles.items()}
+        try:
+            self._connect()
+            preflight(self.roles, _nodes())
+            for stage, crew in self._crews.items():
+                for _ in range(crew.role.slots):
+                    self._hire(stage)
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(self) -> None:
+        if ray.is_initialized():  # an embedding program's own connection: used, and left open
+            return
+        options: dict[str, Any] = {"namespace": "raysearch", "log_to_driver": False, "logging_level": logging.ERROR}
+        if self.address == LOCAL:
+            wanted = sum(role.slots * role.cpus for role in self.roles.values())
+            cores = os.cpu_count() or 1
+            if wanted > cores:
+                log.warning("the roles ask for %g CPUs on a machine with %d: they will share them", wanted, cores)
+            self._folder = Path(tempfile.mkdtemp(prefix="rs-"))  # short: socket paths end at 107 bytes
+            options |= {
+                "num_cpus": max(cores, -int(-wanted // 1)),
+                "resources": dict(self.resources) or None,
+                "include_dashboard": False,
+                "object_store_memory": 100 * 2**20,
+                "_temp_dir": str(self._folder),
+            }
+        try:
+            ray.init(address=self.address, **options)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise RunError(
+                f"no Ray cluster at {self.address!r}: {str(error).splitlines()[0]} Start one with `ray start --head`,"
+                " or use --address local"
+            ) from error
+        self._opened = True
+
+    def _hire(self, stage: Stage) -> None:
+        crew = self._crews[stage]
+        crew.hired += 1
+        role = crew.role
+        actor: Any = (
+            ray.remote(Host)
+            .options(
+                name=f"{self.spec.run}-{stage}-{crew.hired}-{os.getpid()}",
+                num_cpus=role.cpus,
+                num_gpus=role.gpus or None,
+                memory=role.memory_mb * 10**6 or None,
+                resources=dict(role.resources) or None,
+                max_restarts=0,
+                max_task_retries=0,
+            )
+            .remote(self.spec)
+        )
+        crew.starting[actor.hello.remote()] = actor
+
+    def submit(self, job: Job) -> None:
+        self._crews[job.stage].queue.append(job)
+        self._assign(job.stage)
+
+    def _assign(self, stage: Stage) -> None:
+        crew = self._crews[stage]
+        while crew.queue and crew.idle:
+            actor, job = crew.idle.popleft(), crew.queue.popleft()
+            self._busy[actor.perform.remote(job)] = _Busy(job, actor, time.monotonic() + job.timeout_s + GRACE_S)
+
+    def next(self, timeout_s: float) -> Answer | None:
+        """The next answer, or None after ``timeout_s``. Raises RunError if a role's workers cannot start."""
+        until_s = time.monotonic() + timeout_s
+        while True:
+            if self._answers:
+                return self._answers.popleft()
+            self._expire()
+            waited = list(self._busy) + [ref for crew in self._crews.values() for ref in crew.starting]
+            left_s = until_s - time.monotonic()
+            if not self._answers and (not waited or left_s <= 0):
+                return None
+            ready, _ = ray.wait(waited, num_returns=1, timeout=max(0.0, min(left_s, 0.5)), fetch_local=False)
+            for ref in ready:
+                if ref in self._busy:
+                    self._finish(ref)
+                else:
+                    self._greet(ref)
+
+    def _greet(self, ref: Any) -> None:
+        stage = next(stage for stage, crew in self._crews.items() if ref in crew.starting)
+        crew = self._crews[stage]
+        actor = crew.starting.pop(ref)
+        try:
+            ray.get(ref)
+        except ray.exceptions.RayError as error:
+            crew.failed_in_row += 1
+            if crew.failed_in_row >= HIRES_MAX:
+                raise RunError(f"workers for the role {stage!r} do not start: {_reason(error)}") from error
+            self._hire(stage)
+            return
+        crew.failed_in_row, crew.starved_since_s = 0, None
+        crew.idle.append(actor)
+        self._assign(stage)
+
+    def _finish(self, ref: Any) -> None:
+        busy = self._busy[ref]
+        try:
+            answer: Answer = ray.get(ref)
+        except ray.exceptions.RayTaskError as error:  # the worker lives, but could not even say what went wrong
+            answer = Answer(busy.job, Fault(_reason(error)))
+        except ray.exceptions.RayError as error:
+            self._replace(ref, WorkerLost(_reason(error)))
+            return
+        del self._busy[ref]
+        self._answers.append(answer)
+        self._crews[busy.job.stage].idle.append(busy.actor)
+        self._assign(busy.job.stage)
+
+    def _replace(self, ref: Any, fault: WorkerLost | TimedOut) -> None:
+        busy = self._busy.pop(ref)
+        ray.kill(busy.actor)
+        self._answers.append(Answer(busy.job, fault))
+        self._hire(busy.job.stage)
+
+    def _expire(self) -> None:
+        now_s = time.monotonic()
+        for ref, busy in list(self._busy.items()):
+            if now_s >= busy.due_s:
+                self._replace(ref, TimedOut(f"no answer in {busy.job.timeout_s:g} s and a grace of {GRACE_S:g} s"))
+        for stage, crew in self._crews.items():
+            if not crew.queue or crew.role.slots > len(crew.starting):
+                crew.starved_since_s = None
+            elif crew.starved_since_s is None:
+                crew.starved_since_s = now_s
+            elif now_s - crew.starved_since_s > STARVED_S:
+                log.warning("%s: still waiting for a worker with %s", stage, crew.role.demand())
+                crew.starved_since_s = now_s
+
+    def close(self) -> None:
+        """Kill every worker; their guards end what they had started."""
+        actors = [busy.actor for busy in self._busy.values()]
+        for crew in self._crews.values():
+            actors += [*crew.idle, *crew.starting.values()]
+            crew.idle.clear()
+            crew.starting.clear()
+        self._busy.clear()
+        if ray.is_initialized():
+            for actor in actors:
+                ray.kill(actor)
+        if self._opened:
+            ray.shutdown()
+            self._opened = False
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _nodes() -> list[Mapping[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call] # Ray's
+
+
+def _reason(error: Exception) -> str:
+    """The telling line of one of Ray's long messages."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    own = [line for line in lines if line.startswith("raysearch.errors.")]
+    return f"{type(error).__name__}: {(own or lines or [''])[-1 if own else 0]}"[:500]

@@ -1,0 +1,59 @@
+"""What each kind of worker needs, and whether a cluster can give it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from raysearch.errors import ConfigError, nearest
+from raysearch.types import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """``slots`` workers, each with these resources to itself. CPUs may be fractions."""
+
+    slots: int = 1
+    cpus: float = 0.25
+    gpus: float = 0.0
+    memory_mb: int = 0
+    resources: Mapping[str, float] = field(default_factory=dict)
+    """Custom Ray resources, such as ``{"apple": 1}``."""
+
+    def demand(self) -> dict[str, float]:
+        """What one worker asks for, in Ray's own names; zeros left out."""
+        asked = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory_mb * 1e6, **self.resources}
+        return {name: amount for name, amount in asked.items() if amount > 0}
+
+
+def preflight(roles: Mapping[Stage, Role], nodes: Sequence[Mapping[str, float]]) -> None:
+    """Refuse roles that the cluster can never place; Ray itself would wait for ever.
+
+    ``nodes`` are the total resources of each node alive. Workers are placed first-fit, the most demanding
+    first. Raises ConfigError that names role and resource.
+    """
+    free = [dict(node) for node in nodes]
+    wanted = [(stage, role.demand()) for stage, role in roles.items() for _ in range(role.slots)]
+    for stage, demand in sorted(wanted, key=lambda item: -sum(item[1].values())):
+        lacking = [name for name in demand if not any(name in node for node in nodes)]
+        if lacking:
+            known = {name for node in nodes for name in node if not name.startswith(("node:", "object_store"))}
+            raise ConfigError(f"[roles.{stage}] asks for {lacking[0]!r}; no node has it.{nearest(lacking[0], known)}")
+        place = next((node for node in free if _fits(demand, node)), None)
+        if place is None:
+            raise ConfigError(
+                f"[roles.{stage}] slots = {roles[stage].slots}, each with {_shown(demand)}, do not fit beside the other"
+                f" roles on {len(nodes)} node(s) that have {'; '.join(map(_shown, nodes))}. Ask for fewer slots or less"
+                " of it."
+            )
+        for name, amount in demand.items():
+            place[name] -= amount
+
+
+def _fits(demand: Mapping[str, float], node: Mapping[str, float]) -> bool:
+    return all(node.get(name, 0.0) + 1e-9 >= amount for name, amount in demand.items())
+
+
+def _shown(resources: Mapping[str, float]) -> str:
+    named = {k: v for k, v in resources.items() if not k.startswith(("node:", "object_store", "memory"))}
+    return ", ".join(f"{amount:g} {name}" for name, amount in sorted(named.items())) or "nothing"

@@ -1,0 +1,174 @@
+"""What a worker does with a job: the same code under every pool."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import assert_never, cast
+
+from raysearch.config.integrity import fingerprint, unchanged
+from raysearch.errors import EvaluatorFault, Fault, MutatorFault, Refused, boundary
+from raysearch.plugins import PluginSpec, load
+from raysearch.protocols import Answer, Benchmark, Judge, Mutator
+from raysearch.repository import Repository, TooLarge, Unfit
+from raysearch.sandbox import Sandbox, open_sandbox
+from raysearch.seeds import number, stream
+from raysearch.target import Target
+from raysearch.types import Change, Job, Measurement, Mutation, Result, Stage, Verdict
+from raysearch.workspace import Checkout, checked_out
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """Everything that a worker needs to know, as data that can be sent to another process."""
+
+    run: str
+    seed: int
+    repository: Path
+    target: Target
+    plugins: Mapping[tuple[Stage, str], PluginSpec]
+    sandbox: str
+    """Back-end that was chosen at the start: ``bubblewrap`` or ``none``."""
+
+
+@dataclass(slots=True)
+class Worker:
+    """Performs jobs one at a time. Plug-ins are built at their first job and live as long as the worker."""
+
+    spec: WorkerSpec
+    name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
+    _plugins: dict[tuple[Stage, str], object] = field(default_factory=dict, init=False)
+    _stack: ExitStack = field(default_factory=ExitStack, init=False)
+    _repository: Repository = field(init=False)
+    _folder: Path = field(init=False)
+    _sandbox: Sandbox = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._sandbox = open_sandbox(self.spec.sandbox)
+        self._repository = Repository(self.spec.repository)
+        self._folder = Path(tempfile.mkdtemp(prefix=f"raysearch-{self.spec.run}-{os.getpid()}-"))
+        self._stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
+
+    def perform(self, job: Job) -> Answer:
+        """Do a job; whatever a plug-in does wrong becomes a Fault in the answer."""
+        began = time.monotonic()
+        result: Result | Fault
+        try:
+            with boundary(MutatorFault if job.stage is Stage.MUTATE else EvaluatorFault, f"{job.stage} {job.plugin!r}"):
+                result = self._result(job)
+        except Refused as no:
+            result = Verdict(False, str(no))
+        except Fault as fault:
+            result = fault
+        return Answer(job, result, self.name, round(time.monotonic() - began, 4))
+
+    def close(self) -> None:
+        """Leave the plug-ins' contexts and remove the worker's folder."""
+        self._stack.close()
+        self._plugins.clear()
+
+    def _result(self, job: Job) -> Result:
+        rng = stream(self.spec.seed, job.stage, job.plugin, job.attempt, job.try_number)
+        secret = 0 if job.stage is Stage.MUTATE else number(self.spec.seed, "evaluation", job.plugin)
+        plugin = self._plugin(job.stage, job.plugin)
+        target = self.spec.target
+        with checked_out(job.base, self._folder, target, self._repository, self._sandbox, secret) as workspace:
+            match job.stage:
+                case Stage.MUTATE:
+                    mutation = cast(Mutator, plugin).mutate(workspace, job.brief, rng)
+                    return self._committed(job, workspace, _checked_mutation(mutation))
+                case Stage.JUDGE:
+                    with self._guarded(workspace):
+                        verdict = cast(Judge, plugin).judge(workspace, job.brief, rng)
+                    return _checked_verdict(verdict)
+                case Stage.BENCHMARK:
+                    with self._guarded(workspace):
+                        measurements = cast(Benchmark, plugin).measure(workspace, rng)
+                    return _checked_measurements(measurements, target)
+                case _:
+                    assert_never(job.stage)
+
+    def _plugin(self, stage: Stage, name: str) -> object:
+        """Built at its first use; one that is a context manager is entered here, on the device it runs on."""
+        if (stage, name) not in self._plugins:
+            spec = self.spec.plugins[stage, name]
+            plugin = load(spec.kind, spec.reference, spec.options)
+            if isinstance(plugin, AbstractContextManager):
+                plugin = self._stack.enter_context(plugin)
+            self._plugins[stage, name] = plugin
+        return self._plugins[stage, name]
+
+    def _committed(self, job: Job, workspace: Checkout, mutation: Mutation) -> Change:
+        """Commit what the mutator left, and say whether it kept to what it may change."""
+        base = self._repository.tree_of(job.base)
+        target, refusal = self.spec.target, ""
+        try:
+            tree = self._repository.write_tree(workspace.path, int(target.program_mb_max * 1e6))
+        except (TooLarge, Unfit) as error:
+            tree, refusal = base, f"{error}; the largest program accepted is {target.program_mb_max:g} MB"
+        origin = self._repository.tree_of(job.parents[0])
+        outside = [p for p in self._repository.changed(origin, tree) if not _editable(p, target.editable)]
+        if outside:
+            shown = ", ".join(map(str, outside[:5])) + (", ..." if len(outside) > 5 else "")
+            refusal = f"changed {shown}; only {', '.join(target.editable)} may change"
+        message = f"attempt {job.attempt}: {mutation.summary or job.plugin}\n\nmutator: {job.plugin}\n"
+        if job.lineage:
+            message += f"lineage: {job.lineage}\n"
+        commit = self._repository.commit(tree, job.parents, message, job.opened_at_s)
+        return Change(commit, tree, mutation, refusal)
+
+    @contextmanager
+    def _guarded(self, workspace: Checkout) -> Iterator[None]:
+        """Checker, benchmark, reference and program must be the same after an evaluation as before it."""
+        before = fingerprint([self.spec.target.root])
+        tree = self._repository.write_tree(workspace.path)
+        yield
+        changed = unchanged(before)
+        if changed:
+            raise Refused(f"evaluating it changed {changed}, which is not the program's to change")
+        if self._repository.write_tree(workspace.path) != tree:
+            raise Refused("the program changed its own files while it was evaluated")
+
+
+def _editable(path: PurePosixPath, patterns: Sequence[str]) -> bool:
+    return any(path.match(p) or fnmatchcase(str(path), p) for p in patterns)
+
+
+def _checked_mutation(mutation: object) -> Mutation:
+    if not isinstance(mutation, Mutation):
+        raise MutatorFault(f"mutate() must return raysearch.Mutation, not {type(mutation).__name__}")
+    if not math.isfinite(mutation.usage.cost_usd) or mutation.usage.cost_usd < 0:
+        raise MutatorFault(f"usage.cost_usd must be a number from 0, not {mutation.usage.cost_usd}")
+    return mutation
+
+
+def _checked_verdict(verdict: object) -> Verdict:
+    if not isinstance(verdict, Verdict):
+        raise EvaluatorFault(f"judge() must return raysearch.Verdict, not {type(verdict).__name__}")
+    return verdict
+
+
+def _checked_measurements(measurements: object, target: Target) -> tuple[Measurement, ...]:
+    """Only finite samples in the declared units and directions are a score."""
+    found = tuple(measurements) if isinstance(measurements, Sequence) else (measurements,)
+    declared = {o.name: o for o in target.objectives}
+    for m in found:
+        if not isinstance(m, Measurement):
+            raise EvaluatorFault(f"measure() must return raysearch.Measurement objects, not {type(m).__name__}")
+        if not m.samples or not all(isinstance(x, int | float) and math.isfinite(x) for x in m.samples):
+            raise EvaluatorFault(f"metric {m.name!r} needs finite samples; got {m.samples!r:.200}")
+        objective = declared.get(m.name)
+        if objective is not None and (m.goal != objective.goal or m.unit != objective.unit):
+            raise EvaluatorFault(
+                f"metric {m.name!r} came as {m.goal} in {m.unit!r}; declared is {objective.goal} in {objective.unit!r}"
+            )
+    return cast(tuple[Measurement, ...], found)

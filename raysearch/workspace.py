@@ -1,0 +1,109 @@
+"""A program's files, checked out for one job and gone after it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from raysearch.protocols import Completed
+from raysearch.repository import Repository
+from raysearch.sandbox import Mount, Sandbox
+from raysearch.target import Target
+from raysearch.types import Commit
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """The `raysearch.protocols.Workspace` that workers hand to plug-ins.
+
+    The program lies in a plain folder without ``.git``: nothing that a program plants (hooks, filters,
+    submodules) is ever read by git, and no other candidate can be reached from it.
+    """
+
+    path: Path
+    scratch: Path
+    target: Target
+    repository: Repository
+    sandbox: Sandbox
+    evaluation_seed: int = 0
+
+    def show(self, commit: Commit, path: str) -> str:
+        return self.repository.show(commit, path)
+
+    def diff(self, old: Commit, new: Commit) -> str:
+        return self.repository.diff(old, new)
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        timeout_s: float,
+        cwd: str = "{candidate}",
+        writable: bool = False,
+        env: Mapping[str, str] | None = None,
+    ) -> Completed:
+        program = Mount(self.path, "/candidate")
+        scratch = Mount(self.scratch, "/scratch")
+        target = Mount(self.target.root, "/target")
+        inside = self.sandbox.inside
+        words = {
+            "{candidate}": inside(program),
+            "{scratch}": inside(scratch),
+            "{target}": inside(target),
+            "{reference}": inside(target) + "/" + self.target.reference.relative_to(self.target.root).as_posix(),
+        }
+        argv = [_filled(word, words) for word in command]
+        if argv[:1] == ["python"]:
+            argv[0] = sys.executable
+        return self.sandbox.run(
+            argv,
+            cwd=_filled(cwd, words),
+            readable=[target] if writable else [target, program],
+            writable=[scratch, program] if writable else [scratch],
+            env={**self.target.environment, **(env or {})},
+            limits=self.target.limits,
+            timeout_s=timeout_s,
+        )
+
+
+def _filled(word: str, words: Mapping[str, str]) -> str:
+    for name, path in words.items():
+        word = word.replace(name, path)
+    return word
+
+
+@contextmanager
+def checked_out(
+    commit: Commit, under: Path, target: Target, repository: Repository, sandbox: Sandbox, evaluation_seed: int
+) -> Iterator[Checkout]:
+    """A fresh workspace at ``commit`` in a new folder below ``under``, removed at the end."""
+    folder = Path(tempfile.mkdtemp(dir=under))
+    try:
+        scratch = folder / "scratch"
+        scratch.mkdir()
+        repository.checkout(commit, folder / "program")
+        yield Checkout(folder / "program", scratch, target, repository, sandbox, evaluation_seed)
+    finally:
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder whose modes a candidate may have changed; what cannot be removed is left to the sweep."""
+
+    def unlock(_function: object, path: str, _error: object) -> None:
+        Path(path).parent.chmod(0o700)
+        if Path(path).is_dir() and not Path(path).is_symlink():
+            Path(path).chmod(0o700)
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            Path(path).unlink(missing_ok=True)
+
+    try:
+        shutil.rmtree(folder, onerror=unlock)
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
