@@ -1,0 +1,31 @@
+# Everything a fresh machine needs is made here: Python 3.11+, git and make are enough.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test check soak clean
+
+$(BIN)/raysearch: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	touch $@
+
+demo: $(BIN)/raysearch ## circle packing on a local Ray, to a frontier
+	scripts/sandbox-ready || true
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo
+
+check: $(BIN)/raysearch
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(BIN)/raysearch check ## lint, types, layers, unit, simulation, real Ray, real sandbox
+	scripts/sandbox-ready
+	$(BIN)/python -m pytest
+
+soak: $(BIN)/raysearch ## 20,000 simulated runs a policy
+	$(BIN)/python benchmarks/soak.py --seeds 20000
+
+clean:
+	rm -rf $(VENV)

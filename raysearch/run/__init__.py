@@ -1,0 +1,1 @@
+"""A run on disk, and how one is started and taken up again."""
