@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -13,6 +13,14 @@ from raysearch.errors import nearest
 
 Where = Callable[[Keys], str]
 _SHOWN_MAX = 60
+_WORDS = {
+    "a valid tuple": "a list",
+    "Tuple": "",
+    "a valid integer": "a whole number",
+    "a valid boolean": "true or false",
+    "a valid ": "a ",
+    " after validation": "",
+}
 
 
 def sentences(error: ValidationError, model: type[BaseModel], where: Where) -> list[str]:
@@ -20,9 +28,14 @@ def sentences(error: ValidationError, model: type[BaseModel], where: Where) -> l
     return [f"{where(keys)}: {_sentence(keys, finding, model)}" for keys, finding in _findings(error)]
 
 
-def _findings(error: ValidationError) -> Iterable[tuple[Keys, Any]]:
-    for finding in error.errors(include_url=False):
-        yield tuple(finding["loc"]), finding
+def _findings(error: ValidationError) -> list[tuple[Keys, Any]]:
+    """What was found, without what merely follows from something found deeper inside."""
+    found: list[tuple[Keys, Any]] = [(tuple(finding["loc"]), finding) for finding in error.errors(include_url=False)]
+    return [
+        (keys, finding)
+        for keys, finding in found
+        if not any(len(other) > len(keys) and other[: len(keys)] == keys for other, _ in found)
+    ]
 
 
 def _sentence(keys: Keys, finding: Any, model: type[BaseModel]) -> str:
@@ -39,14 +52,17 @@ def _sentence(keys: Keys, finding: Any, model: type[BaseModel]) -> str:
         hint = nearest(value, choices) if isinstance(value, str) else ""
         return f"{_spelt(keys)} must be {_alternatives(choices)}, not {_shown(value)}.{hint}"
     message = finding["msg"].removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
-    return f"{_spelt(keys) or 'this'} {_plainly(message)}, not {_shown(value)}."
+    if kind == "too_short" and not value:
+        message = "should not be empty"
+    instead = "" if kind in ("value_error", "too_short") and not isinstance(value, str) else f", not {_shown(value)}"
+    return f"{_spelt(keys) or 'this'} {_plainly(message)}{instead}."
 
 
 def _plainly(message: str) -> str:
-    message = message.replace("a valid tuple", "a list").replace("a valid dictionary", "a table")
-    message = re.sub(r"a valid dictionary or instance of \w+", "a table", message)
-    message = re.sub(r"a table or instance of \w+", "a table", message)
-    return message.replace("a valid integer", "a whole number").replace("a valid ", "a ")
+    message = re.sub(r"a valid dictionary( or instance of \w+)?", "a table", message)
+    for theirs, ours in _WORDS.items():
+        message = message.replace(theirs, ours)
+    return message
 
 
 def _alternatives(choices: list[str]) -> str:

@@ -35,7 +35,12 @@ _MISTAKEN = {
 
 
 def _words(value: Any) -> Any:
-    return shlex.split(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    try:
+        return shlex.split(value)
+    except ValueError as error:
+        raise ValueError(f"should be a command line ({str(error).lower()})") from None
 
 
 class EvaluatorTable(Table):

@@ -147,7 +147,7 @@ def _seed(path: Path, file: TargetFile, problems: list[str]) -> Path | None:
         return None
     if size_mb > file.candidate.program_mb_max:
         problems.append(
-            f"{shown(path)}: {size_mb:.1f} MB, more than a program may have: "
+            f"{shown(path)}: {size_mb:.3g} MB, more than a program may have: "
             f"raise [candidate] program_mb_max ({file.candidate.program_mb_max:g}) in target.toml, or slim it."
         )
     problems += [
