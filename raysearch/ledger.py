@@ -7,7 +7,7 @@ import fcntl
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -90,6 +90,7 @@ class FileLedger:
         try:
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             self._size = self._set_torn_tail_aside()
+            _sync_folder(self.path.parent)  # a new journal's name must outlive a power cut too
         except OSError as error:
             raise LedgerError(f"{self.path}: {error.strerror}") from error
 
@@ -129,7 +130,7 @@ class FileLedger:
     def _set_torn_tail_aside(self) -> int:
         """A crash can leave part of a line; it was never acknowledged, so it never happened."""
         data = self.path.read_bytes()
-        whole = len(data) - len(_torn_tail(data))
+        whole = len(data) - len(torn_tail(data))
         if whole != len(data):
             number = sum(1 for _ in self.path.parent.glob("journal.torn-*")) + 1
             (self.path.parent / f"journal.torn-{number}").write_bytes(data[whole:])
@@ -138,7 +139,15 @@ class FileLedger:
         return whole
 
 
-def _torn_tail(data: bytes) -> bytes:
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def torn_tail(data: bytes) -> bytes:
     """What follows the last whole line; a last line that a power cut filled with zeros is not whole."""
     end = data.rfind(b"\n") + 1
     if end == len(data) and end:
@@ -158,10 +167,26 @@ def read_journal(path: Path) -> Iterator[Entry]:
     except OSError as error:
         raise LedgerError(f"{path}: {error.strerror}") from error
     with file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n") or b"\0" in line:
-                return
-            try:
-                yield decode(line)
-            except CodecError as error:
-                raise LedgerError(f"{path}:{number}: {error}") from error
+        yield from read_lines(file, str(path))
+
+
+def read_lines(lines: Iterable[bytes], name: str = "journal") -> Iterator[Entry]:
+    """The entries on ``lines``; the journal is called ``name`` in what `read_journal` raises."""
+    zeros = 0
+    for number, line in enumerate(lines, start=1):
+        if zeros:
+            raise LedgerError(f"{name}:{zeros}: damaged: zero bytes, with whole lines after them")
+        if not line.endswith(b"\n"):
+            return
+        if b"\0" in line:
+            zeros = number
+            continue
+        try:
+            entry = decode(line)
+        except CodecError as error:
+            raise LedgerError(f"{name}:{number}: {error}") from error
+        if entry.seq != number:
+            raise LedgerError(
+                f"{name}:{number}: entry {entry.seq} where {number} was due: lines are missing or doubled"
+            )
+        yield entry
