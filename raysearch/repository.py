@@ -73,11 +73,11 @@ class Repository:
             return None
         if entry.name.lower() == ".git":
             raise Unfit(f"{entry.name} inside a program")
+        if not entry.name.isascii() and os.fsencode(entry.name).decode(errors="replace") != entry.name:
+            raise Unfit(f"a file's name is not UTF-8: {entry.name!a}")
         mode = entry.stat(follow_symlinks=False).st_mode
         if stat.S_ISLNK(mode):
-            if not Path(entry.path).resolve().is_relative_to(root):
-                raise Unfit(f"{entry.name} is a link that leads outside the program")
-            return self._git.create_blob(os.fsencode(Path(entry.path).readlink())), FileMode.LINK
+            return self._git.create_blob(os.fsencode(_link(Path(entry.path), root))), FileMode.LINK
         if stat.S_ISDIR(mode):
             oid = self._write_tree(Path(entry.path), root, budget)
             return None if oid is None else (oid, FileMode.TREE)
@@ -141,8 +141,10 @@ class Repository:
         """Paths that differ between two trees, both sides of a rename included, sorted."""
         if old == new:
             return []
-        difference = self._git[pygit2.Oid(hex=old)].peel(pygit2.Tree).diff_to_tree(
-            self._git[pygit2.Oid(hex=new)].peel(pygit2.Tree)
+        difference = (
+            self._git[pygit2.Oid(hex=old)]
+            .peel(pygit2.Tree)
+            .diff_to_tree(self._git[pygit2.Oid(hex=new)].peel(pygit2.Tree))
         )
         paths = {p for d in difference.deltas for p in (d.old_file.path, d.new_file.path)}
         return sorted(map(PurePosixPath, paths))
@@ -171,6 +173,18 @@ class Repository:
             return self._git[_oid(commit)].peel(pygit2.Commit)
         except (KeyError, ValueError, pygit2.InvalidSpecError) as error:
             raise RepositoryError(f"{self.path}: no commit {commit}") from error
+
+
+def _link(path: Path, root: Path) -> Path:
+    """Where a link leads, which must stay inside the program in every folder that it is checked out to."""
+    target = path.readlink()
+    try:
+        inside = not target.is_absolute() and path.resolve().is_relative_to(root)
+    except RuntimeError:  # a loop
+        inside = False
+    if not inside:
+        raise Unfit(f"{path.name} is a link that leads outside the program, or in circles")
+    return target
 
 
 def _oid(commit: Commit) -> pygit2.Oid:
