@@ -54,6 +54,16 @@ def encode(entry: Entry) -> bytes:
     )
 
 
+def check(fact: Fact) -> None:
+    """Raise CodecError unless ``fact`` reads back as itself: not a number that JSON lacks, no broken text or type."""
+    try:
+        same = _DECODERS[_KINDS[type(fact)]].decode(_ENCODER.encode(fact)) == fact
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
+        raise CodecError(f"{kind_of(fact)} cannot be written down: {error}") from error
+    if not same:
+        raise CodecError(f"{kind_of(fact)} reads back as something else: a list where a tuple is due, perhaps")
+
+
 def decode(line: bytes) -> Entry:
     """The entry on ``line``. Raises CodecError."""
     try:

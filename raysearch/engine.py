@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
-from raysearch.errors import Fault, Invariant, LedgerError, OutOfSpace, require
+from raysearch.codec import CodecError, check
+from raysearch.errors import EvaluatorFault, Fault, Invariant, LedgerError, MutatorFault, OutOfSpace, PluginError
 from raysearch.facts import (
     AttemptClosed,
     AttemptOpened,
@@ -24,7 +25,7 @@ from raysearch.lifecycle import advance
 from raysearch.protocols import Answer, Clock, Ledger, Policy, Pool, Sink
 from raysearch.seeds import stream
 from raysearch.state import State
-from raysearch.types import SEED, AttemptId, Change, Commit, Job, Outcome, Proposal, Verdict
+from raysearch.types import SEED, AttemptId, Change, Commit, Job, Outcome, Proposal, Stage, Verdict
 
 POLL_S = 0.5
 """How often a silent pool lets the driver look at stop requests and limits."""
@@ -147,11 +148,27 @@ class Engine:
             if slots <= 0:
                 return
             proposals = self.policy.ask(self.state, slots, stream(self.state.start.seed, "ask", self.state.seq))
-            require(len(proposals) <= slots, "a policy asks for no more than its slots")
+            self._check(proposals, slots)
             if not proposals:
                 return
             for proposal in proposals:
                 self._open(AttemptId(self.state.attempts_total + 1), proposal)
+
+    def _check(self, proposals: Sequence[Proposal], slots: int) -> None:
+        """A policy's mistake is found before it is written down, where it would spoil the run for good."""
+        state, name = self.state, type(self.policy).__name__
+        if len(proposals) > slots:
+            raise PluginError(f"policy {name} asked for {len(proposals)} children; there was room for {slots}")
+        for proposal in proposals:
+            strangers = [p for p in proposal.parents if p not in state.candidates]
+            if strangers:
+                raise PluginError(f"policy {name} proposed parent {strangers[0]}, which is no candidate")
+            if proposal.repair is not None and proposal.repair not in state.commits:
+                raise PluginError(f"policy {name} proposed to repair {proposal.repair}, which has no commit")
+            try:
+                check(AttemptOpened(SEED, proposal))
+            except CodecError as error:
+                raise PluginError(f"policy {name} made a proposal that no journal can hold: {error}") from error
 
     def _open(self, attempt: AttemptId, proposal: Proposal) -> None:
         self._record(AttemptOpened(attempt, proposal))
@@ -183,7 +200,8 @@ class Engine:
     def _record(self, fact: Fact) -> None:
         if isinstance(fact, Mutated):
             self.keep(fact.attempt, fact.change.commit)
-        entry = Entry(self.state.seq + 1, self.clock.now(), self._run_s(), fact)
+        # To the millisecond, as the journal writes it: what is believed now is what a replay will believe.
+        entry = Entry(self.state.seq + 1, round(self.clock.now(), 3), round(self._run_s(), 3), fact)
         self.ledger.append(entry)
         self.state.apply(entry)
         self.policy.tell(fact)
@@ -193,8 +211,30 @@ class Engine:
         return self.clock.monotonic() - self._epoch_s
 
 
+RESULTS: dict[Stage, tuple[type, ...]] = {
+    Stage.MUTATE: (Change,),
+    Stage.JUDGE: (Verdict,),
+    Stage.BENCHMARK: (tuple, Verdict),
+}
+"""What each stage may answer, beside a fault. A benchmark's verdict is its refusal to measure."""
+
+
 def as_fact(answer: Answer) -> Fact:
-    """What an answer means for the run."""
+    """What an answer means for the run. One that its job cannot have, or that no journal can hold, is a fault."""
+    job, result = answer.job, answer.result
+    fact = _fact(answer)
+    try:
+        passed_by_a_benchmark = job.stage is Stage.BENCHMARK and isinstance(result, Verdict) and result.passed
+        if passed_by_a_benchmark or not isinstance(result, (Fault, *RESULTS[job.stage])):
+            raise CodecError(f"a {job.stage} job cannot answer with {type(result).__name__}")
+        check(fact)
+    except CodecError as error:
+        kind = MutatorFault if job.stage is Stage.MUTATE else EvaluatorFault
+        return _fact(replace(answer, result=kind(str(error))))
+    return fact
+
+
+def _fact(answer: Answer) -> Fact:
     job, result = answer.job, answer.result
     match result:
         case Change():
@@ -204,7 +244,15 @@ def as_fact(answer: Answer) -> Fact:
         case tuple():
             return Measured(job.attempt, job.plugin, result, None, answer.worker, answer.took_s)
         case Fault():
-            kind, retry = type(result).__name__, result.retryable
+            message = str(result).encode(errors="backslashreplace").decode()
             return JobFailed(
-                job.attempt, job.stage, job.plugin, kind, str(result), retry, result.usage, answer.worker, answer.took_s
+                attempt=job.attempt,
+                stage=job.stage,
+                plugin=job.plugin,
+                fault=type(result).__name__,
+                message=message,
+                retry=result.retryable,
+                usage=result.usage,
+                worker=answer.worker,
+                took_s=answer.took_s,
             )
