@@ -1,0 +1,1 @@
+"""Search policies: a query that proposes, and a fold over the facts."""

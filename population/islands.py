@@ -1,0 +1,93 @@
+"""An island: one line of descent that breeds by itself, and hears of others only by migration."""
+
+from __future__ import annotations
+
+import random
+from bisect import insort
+from collections.abc import Sequence
+
+from population.frontier import Frontier, Vector, primary
+from population.selection import Members
+from raysearch.types import CandidateId, Objective
+
+
+class Island:
+    """Members, their frontier and the best on the primary objective, with what decides on a restart."""
+
+    __slots__ = (
+        "_axis",
+        "_leaders",
+        "_leaders_max",
+        "_members",
+        "admitted",
+        "frontier",
+        "label",
+        "objectives",
+        "opened",
+        "restarts",
+        "stale",
+        "under_way",
+    )
+
+    def __init__(self, label: str, objectives: Sequence[Objective], leaders_max: int) -> None:
+        self.label = label
+        self.objectives = tuple(objectives)
+        self.under_way = 0
+        """Attempts open now."""
+        self.opened = 0
+        """Attempts ever opened."""
+        self.admitted = 0
+        """Candidates born here, ever."""
+        self.stale = 0
+        """Attempts closed since the last improvement."""
+        self.restarts = 0
+        self._axis = primary(objectives)
+        self._leaders_max = leaders_max
+        self._clear()
+
+    def _clear(self) -> None:
+        self.frontier = Frontier(self.objectives)
+        self._members = Members()
+        self._leaders: list[tuple[float, CandidateId, Vector]] = []  # minus the primary value: best first
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __contains__(self, number: CandidateId) -> bool:
+        return number in self._members
+
+    def welcome(self, number: CandidateId, point: Vector) -> bool:
+        """Take a candidate in; whether the island's frontier moved by more than the objectives' noise."""
+        if number in self._members:
+            return False
+        self._members.add(number, point[self._axis])
+        insort(self._leaders, (-point[self._axis], number, point))
+        del self._leaders[self._leaders_max :]
+        improved = not self.frontier.covers(point)
+        self.frontier.insert(number, point)
+        return improved
+
+    def restart(self, founder: CandidateId, point: Vector) -> None:
+        """Forget every member but the founder."""
+        self._clear()
+        self.welcome(founder, point)
+        self.restarts += 1
+        self.stale = 0
+
+    def parent(self, rng: random.Random, frontier_bias: float, temperature: float) -> CandidateId:
+        """From the frontier with probability ``frontier_bias``, otherwise by softmax of the primary objective."""
+        if rng.random() < frontier_bias:
+            return self.frontier.draw(rng)
+        return self._members.draw(rng, temperature)
+
+    def best(self, count: int, without: Sequence[CandidateId] = ()) -> list[tuple[CandidateId, Vector]]:
+        """Up to ``count`` of the best: the frontier by primary objective, then whoever leads on that objective."""
+        wanted = count + len(without)
+        ranked = self.frontier.top(wanted) + [(number, point) for _, number, point in self._leaders[:wanted]]
+        chosen = {number: point for number, point in ranked if number not in without}
+        return list(chosen.items())[:count]
+
+    def company(self, rng: random.Random, top: int, others: int, without: Sequence[CandidateId]) -> list[CandidateId]:
+        """``top`` of the best and ``others`` at random, all different, none in ``without``."""
+        best = [number for number, _ in self.best(top, without)]
+        return best + self._members.sample(rng, others, (*without, *best))

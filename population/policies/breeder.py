@@ -1,0 +1,158 @@
+"""What all policies share: the frontier, the attempts under way, the lessons, and the way out of nothing."""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from population.frontier import Frontier, Vector, vector
+from population.policies.options import check_names, check_whole
+from raysearch.facts import AttemptClosed, AttemptOpened, Fact, Mutated, RunStarted
+from raysearch.protocols import View
+from raysearch.types import SEED, AttemptId, Brief, CandidateId, Objective, Outcome, Proposal
+
+LESSON_CHARS = 700
+"""Length at which a lesson is cut."""
+LESSON_PARENTS = 1000
+"""Parents whose lessons are remembered, the latest ones."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Breeder(ABC):
+    """A policy that breeds one child for each label that `_labels` names, and otherwise remembers.
+
+    As long as nothing was admitted (a target without a seed, or one whose seed was refused) every proposal
+    has no parents, and repairs the latest refused attempt.
+
+    Options
+        mutators: names to choose from for each child, each as likely.
+        bootstrap_max_attempts: refusals without a first candidate after which the run is done; None: no limit.
+            An attempt that failed or was abandoned says nothing about the program, and is not counted.
+        lessons_max: reasons for refusal told to the next child of the same parent.
+    """
+
+    name: ClassVar[str]
+
+    mutators: Sequence[str] = ("default",)
+    bootstrap_max_attempts: int | None = 5
+    lessons_max: int = 3
+
+    _objectives: tuple[Objective, ...] = field(init=False, repr=False, default=())
+    _frontier: Frontier = field(init=False, repr=False, default_factory=lambda: Frontier(()))
+    _founder: CandidateId | None = field(init=False, repr=False, default=None)
+    """The seed, or without one the first candidate: what everything descends from."""
+    _open: dict[AttemptId, Proposal] = field(init=False, repr=False, default_factory=dict)
+    _committed: set[AttemptId] = field(init=False, repr=False, default_factory=set)
+    """Open attempts that have a commit: once refused, they can be repaired."""
+    _lessons: dict[CandidateId | None, tuple[str, ...]] = field(init=False, repr=False, default_factory=dict)
+    """By parent, None for children of nothing; latest parent last."""
+    _refusals: int = field(init=False, repr=False, default=0)
+    """Refusals before there was a candidate."""
+    _draft: AttemptId | None = field(init=False, repr=False, default=None)
+    """The latest refused attempt with a commit, before there was a candidate."""
+    _draft_reason: str = field(init=False, repr=False, default="")
+    """Why the latest attempt was refused, before there was a candidate."""
+
+    def __post_init__(self) -> None:
+        check_names(self.name, "mutators", self.mutators)
+        if self.bootstrap_max_attempts is not None:
+            check_whole(self.name, "bootstrap_max_attempts", self.bootstrap_max_attempts, 1)
+        check_whole(self.name, "lessons_max", self.lessons_max, 0)
+
+    # -- what a policy adds -------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _labels(self, view: View, slots: int, /) -> list[str]:
+        """Lineage labels of the next proposals, ``slots`` at most; none: wait, or done."""
+
+    @abstractmethod
+    def _child(self, view: View, label: str, rng: random.Random, /) -> Proposal:
+        """A proposal for ``label``, once there is a candidate."""
+
+    def _closed(self, fact: AttemptClosed, proposal: Proposal, point: Vector | None, /) -> None:
+        """An attempt was closed; ``point`` is its candidate's vector, if it has a whole one."""
+        if point is not None:
+            self._frontier.insert(fact.attempt, point)
+            if self._founder is None:
+                self._founder = fact.attempt
+                self._draft, self._draft_reason = None, ""
+        if fact.outcome is Outcome.REJECTED:
+            self._refused(fact, proposal)
+
+    # -- Policy -------------------------------------------------------------------------------------------
+
+    def ask(self, view: View, slots: int, rng: random.Random) -> Sequence[Proposal]:
+        labels = self._labels(view, slots)
+        if self._founder is not None:
+            return [self._child(view, label, rng) for label in labels]
+        if self.bootstrap_max_attempts is not None:
+            labels = labels[: max(0, self.bootstrap_max_attempts - self._refusals - len(self._open))]
+        return [self._from_nothing(label, rng) for label in labels]
+
+    def tell(self, fact: Fact) -> None:
+        match fact:
+            case AttemptOpened():
+                self._open[fact.attempt] = fact.proposal
+            case Mutated():
+                self._committed.add(fact.attempt)
+            case AttemptClosed():
+                self._close(fact)
+            case RunStarted():
+                self._objectives = fact.objectives
+                self._frontier = Frontier(fact.objectives)
+            case _:
+                pass  # progress within an attempt, or of the run: its end will tell
+
+    def best(self, view: View) -> Sequence[CandidateId]:  # noqa: ARG002 - what was told is enough
+        return self._frontier.members
+
+    # -- shared with policies -----------------------------------------------------------------------------
+
+    def _mutator(self, rng: random.Random) -> str:
+        return self.mutators[0] if len(self.mutators) == 1 else rng.choice(self.mutators)
+
+    def _lessons_of(self, parent: CandidateId | None, without: str = "") -> tuple[str, ...]:
+        """Why children of ``parent`` were refused, newest last; ``without`` is told in another place."""
+        told = _shortened(without)
+        lessons = [text for text in self._lessons.get(parent, ()) if text != told]
+        return tuple(lessons[max(0, len(lessons) - self.lessons_max) :])
+
+    def _learn(self, parent: CandidateId | None, reason: str) -> None:
+        """Remember a lesson for the next children of ``parent``."""
+        text = _shortened(reason)
+        known = self._lessons.pop(parent, ())
+        if text:
+            known = (*(old for old in known if old != text), text)
+        self._lessons[parent] = known[-(self.lessons_max + 1) :]  # one more: the newest may be told as feedback
+        if len(self._lessons) > LESSON_PARENTS:
+            del self._lessons[next(iter(self._lessons))]
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    def _from_nothing(self, label: str, rng: random.Random) -> Proposal:
+        brief = Brief(feedback=self._draft_reason, lessons=self._lessons_of(None, without=self._draft_reason))
+        return Proposal(mutator=self._mutator(rng), brief=brief, repair=self._draft, lineage=label)
+
+    def _close(self, fact: AttemptClosed) -> None:
+        point: Vector | None = None
+        if fact.candidate is not None and fact.outcome is Outcome.ADMITTED:
+            point = vector(fact.candidate, self._objectives)
+        self._closed(fact, self._open.pop(fact.attempt, Proposal()), point)
+        self._committed.discard(fact.attempt)
+
+    def _refused(self, fact: AttemptClosed, proposal: Proposal) -> None:
+        self._learn(proposal.parents[0] if proposal.parents else None, fact.reason)
+        if self._founder is not None:
+            return
+        self._draft_reason = fact.reason
+        if fact.attempt != SEED:  # without parents a proposal starts from the seed's files anyway
+            self._refusals += 1
+            self._draft = fact.attempt if fact.attempt in self._committed else self._draft
+
+
+def _shortened(reason: str) -> str:
+    text = reason.strip()
+    return text if len(text) <= LESSON_CHARS else text[: LESSON_CHARS - 1] + "…"

@@ -1,0 +1,31 @@
+"""Checks of the options that a policy is built with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from raysearch.errors import ConfigError
+
+
+def check_whole(policy: str, option: str, value: object, least: int) -> None:
+    """Raise ConfigError unless ``value`` is a whole number from ``least`` on."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigError(f"policy {policy}: {option} must be a whole number, {least} or more; it is {value!r}.")
+
+
+def check_number(policy: str, option: str, value: object, least: float, most: float = math.inf) -> None:
+    """Raise ConfigError unless ``value`` is a finite number from ``least`` to ``most``."""
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if not (math.isfinite(number) and least <= number <= most):
+        span = f"{least:g} or more" if most == math.inf else f"from {least:g} to {most:g}"
+        raise ConfigError(f"policy {policy}: {option} must be a number, {span}; it is {value!r}.")
+
+
+def check_names(policy: str, option: str, names: object) -> None:
+    """Raise ConfigError unless ``names`` is a list of at least one name."""
+    listed: Sequence[object] = names if isinstance(names, list | tuple) else ()
+    if not listed or not all(isinstance(name, str) and name for name in listed):
+        raise ConfigError(
+            f'policy {policy}: {option} must be a list of at least one name, such as ["default"]; it is {names!r}.'
+        )
