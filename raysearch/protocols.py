@@ -87,8 +87,9 @@ class Workspace(Protocol):
         """Run ``command`` in the sandbox.
 
         Inside, the program is read-only unless ``writable``, the target's folders are read-only, ``scratch`` is
-        writable. In command words and ``cwd``, ``{candidate}``, ``{reference}``, ``{target}`` and ``{scratch}``
-        become the paths as seen inside. A first word ``python`` is the interpreter that raysearch runs under.
+        writable. In command words ``{candidate}``, ``{reference}``, ``{target}`` and ``{scratch}`` become the paths
+        as seen inside; ``cwd`` is one of them but for the reference. A first word ``python`` is the interpreter
+        that raysearch runs under.
         Raises SandboxFault if the sandbox cannot be set up.
         """
         ...

@@ -62,7 +62,7 @@ class Checkout:
             argv[0] = sys.executable
         return self.sandbox.run(
             argv,
-            cwd=_filled(cwd, words),
+            cwd={"{candidate}": program, "{target}": target, "{scratch}": scratch}[cwd],
             readable=[target] if writable else [target, program],
             writable=[scratch, program] if writable else [scratch],
             env={**self.target.environment, **(env or {})},
