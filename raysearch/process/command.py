@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import selectors
+import signal
 import tempfile
 import threading
 import time
@@ -36,14 +38,15 @@ def run_guarded(
     cancel: threading.Event | None = None,
     run: str = "",
     confinement: Confinement = UNCONFINED,
-    watch: Callable[[], str] | None = None,
+    watch: Callable[[bool], str] | None = None,
 ) -> Completed:
     """Run ``argv``; return when it and everything that it started is gone.
 
     stdout and stderr are each kept to ``output_kb``: beginning and end. ``ended_by`` of the answer is ``time``
     after ``timeout_s``, ``output`` when 16 times ``output_kb`` were printed, ``cancelled`` when ``cancel`` was
-    set, or what ``watch`` names: it is asked a few times a second and once after the end, and answers with the
-    limit that was reached, or nothing. A command that cannot be started has status 127 (not found) or 126 and
+    set, ``cpu`` or ``files`` when the kernel ended it for a resource limit, or what ``watch`` names: it is asked
+    a few times a second (with False) and once after the end (True) and answers with the limit that was reached,
+    or nothing. A command that cannot be started has status 127 (not found) or 126 and
     says why on its stderr. Raises SandboxFault if the guard cannot start, or was itself killed.
     """
     started_s = time.monotonic()
@@ -75,7 +78,7 @@ def run_guarded(
         ending, ended_by = _follow(process, (out, err), _Bounds(timeout_s, cancel, watch), grace_s)
         out.drain()
         err.drain()
-    ended_by = ended_by or (watch() if watch else "")
+    ended_by = ended_by or (watch(True) if watch else "") or _by_kernel(ending, confinement)
     if ending.lost and not ended_by:
         raise SandboxFault(f"the guard of {argv[0]} was killed from outside")
     return Completed(
@@ -88,10 +91,22 @@ def run_guarded(
     )
 
 
+def _by_kernel(ending: Ending, confinement: Confinement) -> str:
+    """The resource limit whose signal ended the command, or nothing."""
+    if ending.status == -signal.SIGXFSZ:
+        return "files"
+    cpu_s = dict(confinement.rlimits).get(resource.RLIMIT_CPU)
+    if ending.status == -signal.SIGXCPU or (
+        ending.status == -signal.SIGKILL and cpu_s is not None and ending.cpu_s >= cpu_s
+    ):
+        return "cpu"
+    return ""
+
+
 class _Bounds:
     """The limits that the owner itself keeps an eye on."""
 
-    def __init__(self, timeout_s: float, cancel: threading.Event | None, watch: Callable[[], str] | None) -> None:
+    def __init__(self, timeout_s: float, cancel: threading.Event | None, watch: Callable[[bool], str] | None) -> None:
         now_s = time.monotonic()
         self._end_s = now_s + timeout_s
         self._tick_s = now_s + TICK_S
@@ -114,7 +129,7 @@ class _Bounds:
         self._tick_s = now_s + TICK_S
         if self._cancel is not None and self._cancel.is_set():
             return "cancelled"
-        return self._watch() if self._watch else ""
+        return self._watch(False) if self._watch else ""
 
 
 def _follow(process: GuardedProcess, pipes: Sequence[_Pipe], bounds: _Bounds, grace_s: float) -> tuple[Ending, str]:

@@ -44,7 +44,7 @@ DEAF_S = 20.0
 class Order:
     """What the guard was told to do."""
 
-    __slots__ = ("command", "cwd", "detach", "grace_s", "join", "leash", "rlimits", "uid")
+    __slots__ = ("command", "cwd", "detach", "grace_s", "join", "leash", "rlimits", "run", "uid")
 
     def __init__(self, words: list[str]) -> None:
         cut = words.index("--")
@@ -53,6 +53,7 @@ class Order:
         self.grace_s = 0.0
         self.detach = False
         self.cwd = ""
+        self.run = ""
         self.uid = -1
         self.join: list[int] = []
         self.rlimits: list[tuple[int, int]] = []
@@ -66,6 +67,8 @@ class Order:
                 self.detach = value == "1"
             elif name == "cwd":
                 self.cwd = value
+            elif name == "run":
+                self.run = value
             elif name == "uid":
                 self.uid = int(value)
             elif name == "join":
@@ -152,17 +155,16 @@ class Guard:
                 self.libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
                 prefer_as_victim()
             for which, most in order.rlimits:
-                _, hard = resource.getrlimit(which)
-                bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
-                # The processor limit first warns (SIGXCPU names the reason), then kills.
-                ceiling = hard if which == resource.RLIMIT_CPU else bound
-                resource.setrlimit(which, (bound, ceiling))
+                # The processor limit warns first, by SIGXCPU, which names the reason; five seconds later it kills.
+                lower(which, most, most + 5 if which == resource.RLIMIT_CPU else most)
             if order.uid >= 0:
                 os.setgroups([])
                 os.setresgid(order.uid, order.uid, order.uid)
                 os.setresuid(order.uid, order.uid, order.uid)
             if order.cwd:
                 os.chdir(order.cwd)
+            if order.run:
+                os.environ["RAYSEARCH_RUN"] = order.run  # the guard itself does without: who sweeps must spare it
             for number in (SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGXFSZ):
                 self.libc.signal(number, None)
             os.execvp(order.command[0], order.command)
@@ -279,6 +281,14 @@ def signal_to(pid: int, number: int) -> None:
         os.kill(pid, number)
     except OSError:
         pass
+
+
+def lower(which: int, soft: int, hard: int) -> None:
+    """Set a resource limit, never above the one in force."""
+    _, ceiling = resource.getrlimit(which)
+    if ceiling != resource.RLIM_INFINITY:
+        soft, hard = min(soft, ceiling), min(hard, ceiling)
+    resource.setrlimit(which, (soft, hard))
 
 
 def prefer_as_victim() -> None:

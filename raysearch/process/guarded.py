@@ -19,7 +19,7 @@ from raysearch.errors import SandboxFault
 
 GUARD = Path(__file__).with_name("guard.py")
 RUN_VARIABLE = "RAYSEARCH_RUN"
-"""Names, in the environment of every guarded process, the run that it belongs to."""
+"""Names, in the environment of every guarded command, the run that it belongs to."""
 PATIENCE_S = 30.0
 """Beyond the grace, how long a guard may take to end a tree before the owner gives up on it."""
 
@@ -105,11 +105,12 @@ class GuardedProcess:
         words += [f"rlimit={which}:{most}" for which, most in confinement.rlimits]
         words += [f"uid={confinement.uid}"] if confinement.uid is not None else []
         words += [] if confinement.enclosure else ["detach=1"]
+        words += [f"run={run}"] if run else []
         python = (sys.executable, "-I", "-S", "-B", confinement.guard)
         try:
             starter = subprocess.Popen(
                 [*confinement.enclosure, *python, *words, "--", *argv],
-                env={**env, RUN_VARIABLE: run} if run else dict(env),
+                env=dict(env),
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,

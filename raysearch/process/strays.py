@@ -1,8 +1,8 @@
 """Find and end what a dead driver of a run left behind.
 
-The guards are the first layer and normally leave nothing; this is the second: every guarded process carries
-its run's name in its environment. Call it at the start of a session, while holding the run's lock, so that
-whatever still carries the name has no owner.
+The guards are the first layer and normally leave nothing; this is the second: every guarded command carries
+its run's name in its environment. (The guards do not: one whose owner is dead is at work and ends by itself.)
+Call it at the start of a session, while holding the run's lock: whatever still carries the name has no owner.
 """
 
 from __future__ import annotations

@@ -1,0 +1,76 @@
+"""Choose a sandbox that works here, or say what is in the way."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from raysearch.errors import ConfigError, SandboxFault, nearest
+from raysearch.process.environment import STANDARD_PATH
+from raysearch.sandbox import cgroups
+from raysearch.sandbox.bubblewrap import Bubblewrap
+from raysearch.sandbox.interface import Mount, Sandbox
+from raysearch.sandbox.plain import Plain
+from raysearch.target import SandboxLimits
+
+KINDS = ("auto", "bubblewrap", "none")
+ALOUD = "Or say `--sandbox none`: candidates then run with your own rights, on your own files and network."
+
+
+def open_sandbox(kind: str = "auto", *, run: str = "") -> Sandbox:
+    """The sandbox of that kind, proved to work by running a command in it.
+
+    ``auto`` is the best that works here, never ``none``. ``run`` names the run in the environment of every command,
+    for `raysearch.process.sweep`. Control groups that dead processes of raysearch left are removed. Raises
+    ConfigError, which says what to do.
+    """
+    if kind not in KINDS:
+        raise ConfigError(f"unknown sandbox {kind!r}.{nearest(kind, KINDS)}")
+    cgroups.sweep()
+    home = cgroups.find()
+    if kind == "none":
+        return Plain(run=run, home=home)
+    executable = shutil.which("bwrap") or shutil.which("bwrap", path=STANDARD_PATH)
+    if executable is None:
+        raise ConfigError(_absent())
+    sandbox = Bubblewrap(executable, run=run, home=home)
+    try:
+        _prove(sandbox)
+    except SandboxFault as fault:
+        raise ConfigError(_forbidden(executable, str(fault))) from fault
+    return sandbox
+
+
+def _prove(sandbox: Sandbox) -> None:
+    """Run a command that does nothing. Raises SandboxFault."""
+    place = Mount(Path("/usr"), "/usr")
+    answer = sandbox.run(
+        [sys.executable, "-I", "-S", "-c", ""],
+        cwd=place,
+        readable=[place],
+        env={},
+        limits=SandboxLimits(),
+        timeout_s=60.0,
+    )
+    if answer.status or answer.ended_by:
+        raise SandboxFault(f"status {answer.status} {answer.ended_by} {answer.stderr.strip()}")
+
+
+def _absent() -> str:
+    if not sys.platform.startswith("linux"):
+        return f"candidates run in bubblewrap, which needs Linux; this is {sys.platform}. {ALOUD}"
+    return (
+        "candidates run in bubblewrap, and there is no `bwrap` on the PATH. Install it: `apt install bubblewrap` "
+        "(Debian, Ubuntu), `dnf install bubblewrap` (Fedora, RHEL), `apk add bubblewrap` (Alpine). " + ALOUD
+    )
+
+
+def _forbidden(executable: str, reason: str) -> str:
+    return (
+        f"{executable} is installed but cannot make a sandbox here: {reason}. "
+        "In a container, start that with --privileged, or with --security-opt seccomp=unconfined and "
+        "--security-opt apparmor=unconfined; elsewhere allow user namespaces: "
+        "`sysctl kernel.apparmor_restrict_unprivileged_userns=0` (Ubuntu), "
+        f"`sysctl user.max_user_namespaces=10000`. {ALOUD}"
+    )

@@ -1,0 +1,57 @@
+"""No sandbox: limits and a guard, but the command sees and may change whatever this user may."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+
+from raysearch.process import Confinement, run_guarded
+from raysearch.protocols import Completed
+from raysearch.sandbox.cgroups import Home
+from raysearch.sandbox.interface import Mount
+from raysearch.sandbox.limits import enforced
+from raysearch.target import SandboxLimits
+
+
+class Plain:
+    """Runs commands on the bare machine: read-only mounts are not read-only, and the network is there."""
+
+    name = "none"
+
+    def __init__(self, *, run: str = "", home: Home | None = None) -> None:
+        self._run = run
+        self._home = home
+
+    def inside(self, mount: Mount) -> str:
+        return str(mount.source)
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        cwd: Mount,
+        readable: Sequence[Mount] = (),  # noqa: ARG002 - everything is
+        writable: Sequence[Mount] = (),
+        env: Mapping[str, str],
+        limits: SandboxLimits,
+        timeout_s: float,
+        cancel: threading.Event | None = None,
+    ) -> Completed:
+        sources = [mount.source for mount in writable]
+        with (
+            tempfile.TemporaryDirectory(prefix="raysearch-", ignore_cleanup_errors=True) as private,
+            enforced(limits, self._home, writable=sources, own_count=False) as enforcement,
+        ):
+            return run_guarded(
+                command,
+                cwd=cwd.source,
+                env={**env, "HOME": private, "TMPDIR": private},
+                timeout_s=timeout_s,
+                grace_s=0.0,
+                output_kb=limits.output_kb,
+                cancel=cancel,
+                run=self._run,
+                confinement=Confinement(rlimits=enforcement.rlimits, cgroup_fds=enforcement.cgroup_fds),
+                watch=enforcement.watch,
+            )
