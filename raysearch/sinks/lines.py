@@ -1,0 +1,148 @@
+"""Facts in words, one line each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import assert_never
+
+from raysearch.facts import (
+    AttemptClosed,
+    AttemptOpened,
+    Fact,
+    JobFailed,
+    Judged,
+    Measured,
+    Mutated,
+    RunEnded,
+    RunStarted,
+    SessionClosed,
+    SessionOpened,
+)
+from raysearch.types import SEED, AttemptId, Limits, Measurement, Objective, Verdict
+
+
+def one_line(text: str, length_max: int = 500) -> str:
+    """``text`` without line breaks, control or escape characters, cut to a length.
+
+    Programs under test write parts of what is shown; they must not move the cursor of whoever looks.
+    """
+    clean = "".join(c if c.isprintable() else " " for c in text[: 4 * length_max])
+    words = " ".join(clean.split())
+    return words if len(words) <= length_max else words[: length_max - 1] + "…"
+
+
+def number(value: float, digits: int = 7) -> str:
+    """A value to so many significant digits: ``2.635983``, ``1.204e-07``, ``117``."""
+    return f"{value:.0f}" if value == int(value) and abs(value) < 1e9 else f"{value:.{digits}g}"
+
+
+def aligned(values: Sequence[float], noise: float = 0.0) -> list[str]:
+    """Values to be read below each other: equally many decimals, and no digits that are ``noise`` (relative)."""
+    digits = 8 if noise <= 0.0 else min(max(math.ceil(-math.log10(noise)) + 2, 3), 8)
+    size = max(map(abs, values), default=0.0)
+    if not 1e-3 <= size < 1e9:
+        return [number(value, digits) for value in values]
+    shown = [number(float(f"{value:.{digits}g}"), 12) for value in values]
+    decimals = max((len(text.partition(".")[2]) for text in shown if "e" not in text), default=0)
+    decimals = min(decimals, max(digits - 1 - math.floor(math.log10(size)), 0))
+    return [f"{value:.{decimals}f}" for value in values]
+
+
+def duration(seconds: float) -> str:
+    """``0:07``, ``12:34``, ``3:02:01``, ``2 d 01:00:00``."""
+    minutes, second = divmod(int(max(seconds, 0.0)), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days} d {hour:02}:{minute:02}:{second:02}"
+    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
+
+
+def name_of(attempt: AttemptId) -> str:
+    return "seed" if attempt == SEED else f"#{attempt}"
+
+
+def origin(parents: Iterable[AttemptId]) -> str:
+    """``from #12 and #7``; empty without parents."""
+    names = [name_of(parent) for parent in parents]
+    return f"from {' and '.join(names)}" if names else ""
+
+
+def metrics(measurements: Iterable[Measurement]) -> str:
+    """``sum_radii 2.63, latency 12.1 ms``."""
+    return ", ".join(f"{m.name} {number(m.value)} {m.unit}".rstrip() for m in measurements)
+
+
+def objective(axis: Objective) -> str:
+    """``latency (min, ms)``."""
+    return f"{axis.name} ({', '.join(part for part in (axis.goal, axis.unit) if part)})"
+
+
+def budget(limits: Limits) -> str:
+    """The limits that end a run, in words."""
+    parts = []
+    if limits.attempts_max is not None:
+        parts.append(f"{limits.attempts_max} candidates")
+    if limits.run_s is not None:
+        parts.append(duration(limits.run_s))
+    if limits.cost_usd is not None:
+        parts.append(f"${limits.cost_usd:g}")
+    return ", ".join(parts) or "no limit"
+
+
+def verdict(said: Verdict) -> str:
+    """``no: circles overlap (3 of 4 cases passed)``."""
+    words = "yes" if said.passed else "no"
+    if said.feedback:
+        words += f": {said.feedback}"
+    if said.cases:
+        words += f" ({sum(case.passed for case in said.cases)} of {len(said.cases)} cases passed)"
+    return words
+
+
+def describe(fact: Fact) -> str:
+    """``fact`` as one readable line."""
+    return one_line(_describe(fact))
+
+
+def _describe(fact: Fact) -> str:
+    match fact:
+        case RunStarted():
+            axes = ", ".join(map(objective, fact.objectives))
+            return f"run {fact.run}: target {fact.target} {fact.target_digest[:12]}, seed {fact.seed}, {axes}"
+        case SessionOpened(session, limits, host, pid, version):
+            return (
+                f"session {session} on {host}, process {pid}, raysearch {version}: "
+                f"budget {budget(limits)}; lanes {limits.open_max}"
+            )
+        case AttemptOpened(attempt, proposal):
+            parts = [proposal.mutator, origin(proposal.parents), proposal.lineage]
+            if proposal.repair is not None:
+                parts.append(f"repairs {name_of(proposal.repair)}")
+            parts.append(proposal.brief.task)
+            return f"{name_of(attempt)} opened: {'; '.join(part for part in parts if part)}"
+        case Mutated(attempt, change):
+            tail = f" refused: {change.refusal}" if change.refusal else f" {change.mutation.summary}"
+            return f"{name_of(attempt)} mutated: commit {change.commit[:12]}{tail}{_work(fact)}"
+        case Judged(attempt, judge, said):
+            return f"{name_of(attempt)} {judge} says {verdict(said)}{_work(fact)}"
+        case Measured(attempt, benchmark, measurements):
+            return f"{name_of(attempt)} {benchmark} measures {metrics(measurements)}{_work(fact)}"
+        case JobFailed(attempt, stage, plugin, fault, message, retry):
+            again = "; may be asked again" if retry else ""
+            return f"{name_of(attempt)} {stage} {plugin} broke: {fault}: {message}{again}{_work(fact)}"
+        case AttemptClosed(attempt, outcome, reason):
+            return f"{name_of(attempt)} {outcome}" + (f": {reason}" if reason else "")
+        case SessionClosed(reason):
+            return f"session closed: {reason}"
+        case RunEnded(reason):
+            return f"run ended: {reason}"
+        case _:
+            assert_never(fact)
+
+
+def _work(fact: Mutated | Judged | Measured | JobFailed) -> str:
+    if isinstance(fact, Judged | Measured) and fact.reused_from is not None:
+        return f" [known from {name_of(fact.reused_from)}]"
+    return f" [{fact.took_s:.2f} s{' by ' + fact.worker if fact.worker else ''}]"

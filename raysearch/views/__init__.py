@@ -1,0 +1,28 @@
+"""The run as people and other tools look at it: a fold over the journal, and plain dictionaries from it.
+
+The dictionaries are the content of ``population.json``, ``rounds.json``, ``state.json`` and
+``attempts/<n>/attempt.json``, and what the command line prints with ``--json``; docs/run-folder.md describes them.
+Numbers that are not finite become null.
+"""
+
+from raysearch.views.documents import mutators, population, rounds, summary
+from raysearch.views.projection import Projection, fold
+from raysearch.views.rows import SCHEMA, Row, attempt, candidate_row, entries_of, objective_row, round_row
+from raysearch.views.skyline import Skyline
+
+__all__ = [
+    "SCHEMA",
+    "Projection",
+    "Row",
+    "Skyline",
+    "attempt",
+    "candidate_row",
+    "entries_of",
+    "fold",
+    "mutators",
+    "objective_row",
+    "population",
+    "round_row",
+    "rounds",
+    "summary",
+]

@@ -1,0 +1,126 @@
+"""What there is to see of a run: a fold over its journal."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from raysearch.errors import Invariant
+from raysearch.facts import (
+    AttemptClosed,
+    AttemptOpened,
+    Entry,
+    JobFailed,
+    Judged,
+    Measured,
+    Mutated,
+    RunEnded,
+    RunStarted,
+    SessionClosed,
+    SessionOpened,
+)
+from raysearch.types import SEED, AttemptId, Limits, Outcome
+from raysearch.views.rows import Row, opened, population_row, round_row, usage_of
+from raysearch.views.skyline import Skyline
+
+SEED_NAME = "seed program"
+"""Stands where others have the name of their mutator."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """How the attempts of one mutator ended, and what they cost."""
+
+    outcomes: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
+    cost_usd: float = 0.0
+
+
+@dataclass(slots=True)
+class Projection:
+    """What there is to see of a run, kept entry by entry.
+
+    Rows of closed attempts are kept encoded: a hundred thousand of them take some tens of megabytes, and writing
+    them out is a copy. Attempts under way keep their entries. The seed program is attempt 0, and is in no count.
+    """
+
+    started: RunStarted | None = None
+    seq: int = 0
+    began_at_s: float = 0.0
+    at_s: float = 0.0
+    run_s: float = 0.0
+    session: int = 0
+    limits: Limits = Limits()
+    stopped_by: str = ""
+    ended: bool = False
+    attempts: int = 0
+    counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
+    cost_usd: float = 0.0
+    mutators: dict[str, Tally] = field(default_factory=dict)
+    traces: dict[AttemptId, list[Entry]] = field(default_factory=dict)
+    """The entries of each attempt under way."""
+    skyline: Skyline = field(default_factory=lambda: Skyline(()))
+    recent: deque[Row] = field(default_factory=lambda: deque(maxlen=20))
+    """`round_row` of the attempts that closed last, newest last."""
+    population_rows: list[bytes] = field(default_factory=list)
+    round_rows: list[bytes] = field(default_factory=list)
+
+    def told(self, entry: Entry) -> None:
+        """Fold one entry in."""
+        fact = entry.fact
+        self.seq, self.at_s, self.run_s = entry.seq, entry.at_s, max(self.run_s, entry.run_s)
+        match fact:
+            case RunStarted():
+                self.started, self.began_at_s = fact, entry.at_s
+                self.skyline = Skyline(fact.objectives)
+            case SessionOpened():
+                self.session, self.limits, self.stopped_by, self.ended = fact.session, fact.limits, "", False
+            case SessionClosed(reason):
+                self.stopped_by = reason
+            case RunEnded(reason):
+                self.stopped_by, self.ended = reason, True
+            case AttemptOpened(attempt):
+                self.attempts = max(self.attempts, attempt)
+                self.traces[attempt] = [entry]
+            case AttemptClosed():
+                self._closed(entry, fact)
+            case Mutated() | Judged() | Measured() | JobFailed():
+                trace = self._trace(fact.attempt)
+                trace.append(entry)
+                usage = usage_of(fact)
+                self.cost_usd += usage.cost_usd
+                self._tally(trace).cost_usd += usage.cost_usd
+
+    def _trace(self, attempt: AttemptId) -> list[Entry]:
+        trace = self.traces.get(attempt)
+        if trace is None:
+            raise Invariant(f"attempt {attempt} is open")
+        return trace
+
+    def _tally(self, trace: Sequence[Entry]) -> Tally:
+        name = SEED_NAME if opened(trace).attempt == SEED else opened(trace).proposal.mutator
+        return self.mutators.setdefault(name, Tally())
+
+    def _closed(self, entry: Entry, fact: AttemptClosed) -> None:
+        trace = self._trace(fact.attempt)
+        del self.traces[fact.attempt]
+        trace.append(entry)
+        self._tally(trace).outcomes[fact.outcome] += 1
+        if fact.attempt != SEED:
+            self.counts[fact.outcome] += 1
+        row = round_row(trace)
+        if fact.candidate is not None:
+            row["entered_frontier"] = self.skyline.add(fact.candidate)
+            self.population_rows.append(msgspec.json.encode(population_row(fact.candidate, entry)))
+        self.recent.append(row)
+        self.round_rows.append(msgspec.json.encode(row))
+
+
+def fold(entries: Iterable[Entry]) -> Projection:
+    """The projection of a whole journal."""
+    projection = Projection()
+    for entry in entries:
+        projection.told(entry)
+    return projection
