@@ -41,16 +41,26 @@ def absent(path: Path, what: str, problems: list[str], *, folder: bool) -> bool:
     return True
 
 
-def evaluator(role: str, place: Path, table: EvaluatorTable | None, problems: list[str]) -> Evaluator:
-    """The checker or benchmark at ``place``, a folder or a script."""
+def evaluator(role: str, place: Path, table: EvaluatorTable | None, root: Path, problems: list[str]) -> Evaluator:
+    """The checker or benchmark at ``place``, a folder or a script, of the target in ``root``."""
     said = table or EvaluatorTable()
     folder = place.parent if place.is_file() else place
     if said.command:
-        _check_command(role, folder, said.command, problems)
-        command = said.command
+        command = tuple(_from_folder(word, folder, root) for word in said.command)
+        _check_command(role, folder, command, problems)
     else:
         command = _start(place, problems) if place.is_file() else _conventional(role, folder, problems)
     return Evaluator(folder, command, said.timeout_s)
+
+
+def _from_folder(word: str, folder: Path, root: Path) -> str:
+    """A command starts in the evaluator's folder; a file's path may be given from the target's folder too."""
+    if is_inside(word) and not (folder / word).exists():
+        place = root / word
+        if place.is_file() and place.is_relative_to(folder):
+            inside = place.relative_to(folder).as_posix()
+            return inside if "/" in inside or inside.endswith(".py") else f"./{inside}"
+    return word
 
 
 def part_of(folder: Path, command: tuple[str, ...], others: Iterable[Path]) -> Part:

@@ -21,6 +21,8 @@ from raysearch.errors import EvaluatorFault
 _CLOCK_NS = 100_000_000
 """Generous bound on the granularity of a file system's time stamps."""
 
+NAMED_MAX = 5
+
 Signature = tuple[int, int, int, int, int]
 """Size, mtime_ns, ctime_ns, inode, mode."""
 
@@ -52,42 +54,28 @@ def fingerprint(paths: Iterable[Path]) -> Fingerprint:
         raise EvaluatorFault(f"the target's files cannot be read: {problem}") from problem
 
 
+def unchanged(before: Fingerprint) -> str:
+    """Nothing where all is as it was; otherwise what is not, in a phrase that names up to five files."""
+    found = changes(before)
+    more = f" and {len(found) - NAMED_MAX} more" if len(found) > NAMED_MAX else ""
+    return "; ".join(found[:NAMED_MAX]) + more
+
+
 def changes(before: Fingerprint) -> tuple[str, ...]:
     """What differs now, a phrase a file, in order of path; empty if nothing does."""
-    return _compare(before)[0]
-
-
-def unchanged(before: Fingerprint) -> Fingerprint:
-    """The fingerprint to compare with next time. Raises EvaluatorFault, which names each file that changed."""
-    found, now = _compare(before)
-    if found:
-        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-        raise EvaluatorFault(
-            f"the target's own files changed during the run: {'; '.join(found[:5])}{more}. "
-            "No verdict or number taken with them counts."
-        )
-    return now
-
-
-def _compare(before: Fingerprint) -> tuple[tuple[str, ...], Fingerprint]:
     found: list[tuple[Path, str]] = []
-    now: dict[Path, Seen] = {}
     try:
         present = set(_all(before.roots))
-        found += [(path, f"{path} is gone") for path in before.seen if path not in present]
+        found += [(path, f"{path} (gone)") for path in before.seen if path not in present]
         for path in present:
             old = before.seen.get(path)
             if old is None:
-                found.append((path, f"{path} is new"))
-                continue
-            now[path] = old
-            if not old.settled or _signature(path) != old.signature:
-                now[path] = _look(path)
-                if now[path].content != old.content:
-                    found.append((path, f"{path} has other content"))
+                found.append((path, f"{path} (new)"))
+            elif (not old.settled or _signature(path) != old.signature) and _look(path).content != old.content:
+                found.append((path, f"{path} (other content)"))
     except OSError as problem:
-        found.append((Path(str(problem.filename or "")), f"{problem.filename} cannot be read"))
-    return tuple(phrase for _, phrase in sorted(found)), Fingerprint(before.roots, now)
+        found.append((Path(str(problem.filename or "")), f"{problem.filename} (cannot be read)"))
+    return tuple(phrase for _, phrase in sorted(found))
 
 
 def _all(roots: Iterable[Path]) -> Iterator[Path]:

@@ -76,8 +76,8 @@ def _load(places: _Places, flags: Sequence[str]) -> Target:
     objective = _objective_text(root / OBJECTIVE, problems)
     folders.absent(places.reference, "the folder that shows what is right", problems, folder=True)
     file = read_target_file(root / "target.toml", problems)
-    checker = _evaluator("checker", places.checker, file, problems)
-    benchmark = _evaluator("benchmark", places.benchmark, file, problems)
+    checker = _evaluator("checker", places.checker, root, file, problems)
+    benchmark = _evaluator("benchmark", places.benchmark, root, file, problems)
     objectives = _objectives(root, flags, problems)
     seed = _seed(root / SEED, file, problems)
     if problems:
@@ -101,10 +101,11 @@ def _load(places: _Places, flags: Sequence[str]) -> Target:
     return _with_digests(target)
 
 
-def _evaluator(role: str, place: Path, file: TargetFile, problems: list[str]) -> EvaluatorCommand:
+def _evaluator(role: str, place: Path, root: Path, file: TargetFile, problems: list[str]) -> EvaluatorCommand:
     if not place.is_file() and folders.absent(place, f"the {role}'s folder", problems, folder=True):
         return EvaluatorCommand((), place)
-    found = folders.evaluator(role, place, file.checker if role == "checker" else file.benchmark, problems)
+    table = file.checker if role == "checker" else file.benchmark
+    found = folders.evaluator(role, place, table, root, problems)
     return EvaluatorCommand(found.command, found.folder, found.timeout_s)
 
 
@@ -172,17 +173,10 @@ def _part(evaluator: EvaluatorCommand, other: EvaluatorCommand, target: Target) 
 def _with_digests(target: Target) -> Target:
     """The digests of evaluators take in all that their answer depends on; the target's takes in everything."""
     reference = digest(Part(target.reference))
-    checker, benchmark = (
-        replace(
-            mine,
-            digest=combined(
-                digest(_part(mine, other, target)),
-                reference,
-                repr((mine.command, mine.timeout_s, target.limits)),
-            ),
-        )
-        for mine, other in ((target.checker, target.benchmark), (target.benchmark, target.checker))
-    )
+    checking = digest(_part(target.checker, target.benchmark, target))
+    measuring = digest(_part(target.benchmark, target.checker, target))
+    checker = _digested(target.checker, target, reference, checking)
+    benchmark = _digested(target.benchmark, target, reference, checking, measuring)  # it may use what checks
     rules = (target.editable, target.tunables, sorted(target.environment.items()), target.program_mb_max)
     resources = sorted((role, sorted(amounts.items())) for role, amounts in target.resources.items())
     whole = combined(
@@ -196,6 +190,11 @@ def _with_digests(target: Target) -> Target:
         repr(resources),
     )
     return replace(target, checker=checker, benchmark=benchmark, digest=whole)
+
+
+def _digested(command: EvaluatorCommand, target: Target, *contents: str) -> EvaluatorCommand:
+    rules = repr((command.command, command.timeout_s, target.limits))
+    return replace(command, digest=combined(rules, *contents))
 
 
 def snapshot_target(target: Target, into: Path) -> Target:
