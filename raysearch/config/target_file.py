@@ -123,7 +123,7 @@ class TunableTable(Table):
         if not is_inside(self.file):
             return f"file {self.file!r} is not a path inside the program's folder."
         if self.kind in ("categorical", "permutation"):
-            if not all(math.isfinite(choice) for choice in self.choices if isinstance(choice, int | float)):
+            if not all(math.isfinite(choice) for choice in self.choices if isinstance(choice, float)):
                 return "`choices` must be finite."
             if len({(type(choice), choice) for choice in self.choices}) < max(2, len(self.choices)):
                 return f"a {self.kind} tunable needs `choices`: two or more, all different."
