@@ -68,7 +68,7 @@ class Frontier:
         self._noise = np.array([o.noise for o in self.objectives])
         self._ids: list[CandidateId] = []
         self._keys: list[float] = []  # minus the primary value: ascending, for bisect
-        self._points: npt.NDArray[np.float64] = np.empty((len(self.objectives), 16))  # one column per member
+        self._points: npt.NDArray[np.float64] = np.zeros((len(self.objectives), 16))  # one column per member
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -131,7 +131,7 @@ class Frontier:
     def _put(self, at: int, number: CandidateId, key: float, point: Vector) -> None:
         size = len(self._ids)
         if size == self._points.shape[1]:
-            self._points = np.concatenate([self._points, np.empty_like(self._points)], axis=1)
+            self._points = np.concatenate([self._points, np.zeros_like(self._points)], axis=1)
         self._points[:, at + 1 : size + 1] = self._points[:, at:size]
         self._points[:, at] = point
         self._ids.insert(at, number)

@@ -36,7 +36,7 @@ class Breeder(ABC):
 
     name: ClassVar[str]
 
-    mutators: Sequence[str] = ("default",)
+    mutators: tuple[str, ...] = ("default",)
     bootstrap_max_attempts: int | None = 5
     lessons_max: int = 3
 
