@@ -44,7 +44,7 @@ DEAF_S = 20.0
 class Order:
     """What the guard was told to do."""
 
-    __slots__ = ("command", "cwd", "detach", "grace_s", "join", "leash", "rlimits", "run", "uid")
+    __slots__ = ("command", "cwd", "detach", "grace_s", "join", "leash", "locale", "rlimits", "run", "uid")
 
     def __init__(self, words: list[str]) -> None:
         cut = words.index("--")
@@ -53,6 +53,7 @@ class Order:
         self.grace_s = 0.0
         self.detach = False
         self.cwd = ""
+        self.locale = True
         self.run = ""
         self.uid = -1
         self.join: list[int] = []
@@ -67,6 +68,8 @@ class Order:
                 self.detach = value == "1"
             elif name == "cwd":
                 self.cwd = value
+            elif name == "locale":
+                self.locale = value == "1"
             elif name == "run":
                 self.run = value
             elif name == "uid":
@@ -118,6 +121,27 @@ def descendants(root: int) -> dict[int, str]:
     return found
 
 
+def tree(root: int) -> list[int]:
+    """Numbers of the processes below ``root``: fast enough to catch what forks all the time.
+
+    One that moves meanwhile may be missed; ask again until nothing is left.
+    """
+    found: list[int] = []
+    queue = [root]
+    while queue:
+        pid = queue.pop()
+        try:
+            for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
+                with open(f"/proc/{pid}/task/{task}/children", "rb") as file:  # noqa: PTH123
+                    born = [int(word) for word in file.read().split()]
+                found += born
+                queue += born
+        except OSError:
+            if pid == root:  # a kernel without this file
+                return list(descendants(root))
+    return found
+
+
 class Guard:
     """One command and all that comes of it."""
 
@@ -155,14 +179,16 @@ class Guard:
                 self.libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
                 prefer_as_victim()
             for which, most in order.rlimits:
-                # The processor limit warns first, by SIGXCPU, which names the reason; five seconds later it kills.
-                lower(which, most, most + 5 if which == resource.RLIMIT_CPU else most)
+                # The processor limit warns first, by SIGXCPU, which names the reason; a second later it kills.
+                lower(which, most, most + 1 if which == resource.RLIMIT_CPU else most)
             if order.uid >= 0:
                 os.setgroups([])
                 os.setresgid(order.uid, order.uid, order.uid)
                 os.setresuid(order.uid, order.uid, order.uid)
             if order.cwd:
                 os.chdir(order.cwd)
+            if not order.locale:
+                os.environ.pop("LC_CTYPE", None)  # Python sets it for itself in the C locale (PEP 538)
             if order.run:
                 os.environ["RAYSEARCH_RUN"] = order.run  # the guard itself does without: who sweeps must spare it
             for number in (SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGXFSZ):
@@ -224,7 +250,7 @@ class Guard:
         elif not LINUX:
             signal_to(-self.main, number)
         else:
-            for pid in descendants(os.getpid()):
+            for pid in set(tree(os.getpid())):
                 signal_to(pid, number)
 
     def stop(self, grace_s: float) -> None:
@@ -249,12 +275,12 @@ class Guard:
         """Stop the tree from growing, so that what forks faster than it can be killed is killed too."""
         frozen: set[int] = set()
         for _ in range(50):
-            tree = set(descendants(os.getpid()))
-            if tree <= frozen:
+            moving = set(tree(os.getpid())) - frozen
+            if not moving:
                 return
-            for pid in tree - frozen:
+            for pid in moving:
                 signal_to(pid, SIGSTOP)
-            frozen |= tree
+            frozen |= moving
 
     def finish(self, grace_s: float | None) -> None:
         """End what is left and give the account."""

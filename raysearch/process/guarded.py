@@ -65,7 +65,8 @@ class Ending:
 class GuardedProcess:
     """A command under a guard: a short one, or a server or agent that lives for hours.
 
-    A context manager: leaving it ends the command and everything that it started.
+    A context manager: leaving it ends the command and everything that it started. An enclosure may end with the
+    thread that started it (bubblewrap's ``--die-with-parent`` does), so start it from one that lives as long.
     """
 
     def __init__(self, starter: subprocess.Popen[bytes], leash: socket.socket, grace_s: float, enclosed: bool) -> None:
@@ -106,6 +107,7 @@ class GuardedProcess:
         words += [f"uid={confinement.uid}"] if confinement.uid is not None else []
         words += [] if confinement.enclosure else ["detach=1"]
         words += [f"run={run}"] if run else []
+        words += [] if "LC_CTYPE" in env else ["locale=0"]
         python = (sys.executable, "-I", "-S", "-B", confinement.guard)
         try:
             starter = subprocess.Popen(

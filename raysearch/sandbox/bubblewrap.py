@@ -49,6 +49,7 @@ class Bubblewrap:
         self._home = home
         self._uid = unprivileged_user()
         """The user to become; None: started by a plain user, who is unprivileged already."""
+        self._interpreter = [Mount(folder, str(folder)) for folder in view.interpreter_folders()]
         self._options = subprocess.run([executable, "--help"], capture_output=True, text=True, check=False).stdout
 
     def inside(self, mount: Mount) -> str:
@@ -66,7 +67,8 @@ class Bubblewrap:
         timeout_s: float,
         cancel: threading.Event | None = None,
     ) -> Completed:
-        require(cwd in readable or cwd in writable, "the working directory is one of the mounts")
+        below = (cwd.source.is_relative_to(mount.source) for mount in (*readable, *writable))
+        require(any(below), "the working directory is at or below one of the mounts")
         sources = [mount.source for mount in writable]
         if self._uid is not None:
             for mount in readable:
@@ -106,8 +108,7 @@ class Bubblewrap:
         words += view.system_arguments(limits.network)
         words += ["--proc", "/proc", "--dev", "/dev"]
         words += self._private_folder("/dev/shm", limits) + self._private_folder(PRIVATE, limits)
-        binds = [Mount(folder, str(folder)) for folder in view.interpreter_folders()]
-        binds += [Mount(GUARD, GUARD_INSIDE), *readable, *writable]
+        binds = [*self._interpreter, Mount(GUARD, GUARD_INSIDE), *readable, *writable]
         for folder in view.parents(mount.inside for mount in binds):
             words += ["--perms", "0755", "--dir", folder]
         for mount in sorted(binds, key=lambda mount: mount.inside.count("/")):
@@ -175,10 +176,13 @@ def lent(folders: Sequence[Path], uid: int) -> Iterator[None]:
 
 def _give(folder: Path, uid: int, gid: int) -> None:
     # Links themselves, never what they point to: a candidate may have made them.
-    os.chown(folder, uid, gid, follow_symlinks=False)
-    for place, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            os.chown(Path(place, name), uid, gid, follow_symlinks=False)
+    try:
+        os.chown(folder, uid, gid, follow_symlinks=False)
+        for place, folders, files in os.walk(folder):
+            for name in (*folders, *files):
+                os.chown(f"{place}/{name}", uid, gid, follow_symlinks=False)
+    except OSError as error:
+        raise SandboxFault(f"cannot give {folder} to user {uid}: {error}") from error
 
 
 def _require_readable(source: Path) -> None:

@@ -139,7 +139,7 @@ class Group:
     def remove(self, *, limit_s: float = 5.0) -> None:
         """Kill whatever is still inside and remove the folders; gives up quietly after ``limit_s``."""
         end = time.monotonic() + limit_s
-        for folder in self.folders:
+        for folder in sorted(self.folders, key=lambda folder: not (folder / "pids.max").exists()):
             _remove(folder, end)
 
 
@@ -188,6 +188,8 @@ def _remove(folder: Path, end: float) -> None:
 
 
 def _kill(folder: Path) -> None:
+    with suppress(OSError):
+        _write(folder / "pids.max", 0)  # nothing in there forks any more
     with suppress(OSError):
         _write(folder / "cgroup.kill", 1)
     with suppress(OSError):
