@@ -32,9 +32,10 @@ def read_untrusted(folder: Path, name: str, *, limit_kb: int = 1024) -> bytes:
         raise EvaluatorFault(f"{name} cannot be read: {error.strerror}") from error
     finally:
         os.close(place)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise EvaluatorFault(f"{name} is not a regular file")
     with open(file, "rb") as stream:  # noqa: PTH123 - a number, not a path
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise EvaluatorFault(f"{name} is not a regular file")
         content = stream.read(limit_kb * 1024 + 1)
     if len(content) > limit_kb * 1024:
         raise EvaluatorFault(f"{name} is larger than {limit_kb} KB")
