@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from raysearch.codec import CodecError, check
-from raysearch.errors import EvaluatorFault, Fault, Invariant, LedgerError, MutatorFault, OutOfSpace, PluginError
+from raysearch.errors import EvaluatorFault, Fault, Invariant, LedgerError, MutatorFault, OutOfSpace, PluginError, RunError
 from raysearch.facts import (
     AttemptClosed,
     AttemptOpened,
@@ -78,6 +78,9 @@ class Engine:
         for entry in self.ledger.replay():
             self.state.apply(entry)
             self.policy.tell(entry.fact)
+        started = self.state.started
+        if started is not None and started.target_digest != start.target_digest:
+            raise RunError(f"the target of {started.run} is not the one that the run started with: restore its files")
         self._epoch_s = self.clock.monotonic() - self.state.run_s
         self._heard_s = self.clock.monotonic()
         if self.state.started is None:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -128,7 +129,8 @@ def boundary(fault: type[Fault], what: str) -> Iterator[None]:
     except (Fault, Refused):
         raise
     except (Exception, SystemExit) as error:
-        kind = OutOfSpace if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT} else fault
+        full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+        kind = OutOfSpace if full or os.strerror(errno.ENOSPC) in str(error) else fault
         raise kind(f"{what}: {type(error).__name__}: {error}") from error
 
 

@@ -88,7 +88,7 @@ class Workspace(Protocol):
 
         Inside, the program is read-only unless ``writable``, the target's folders are read-only, ``scratch`` is
         writable. In command words ``{candidate}``, ``{reference}``, ``{target}`` and ``{scratch}`` become the paths
-        as seen inside; ``cwd`` is one of them but for the reference. A first word ``python`` is the interpreter
+        as seen inside; ``cwd`` is a folder at or below one of them. A first word ``python`` is the interpreter
         that raysearch runs under.
         Raises SandboxFault if the sandbox cannot be set up.
         """

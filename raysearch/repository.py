@@ -96,8 +96,11 @@ class Repository:
         return Commit(str(oid))
 
     def name(self, attempt: AttemptId | str, commit: Commit) -> None:
-        """Point ``refs/tags/<attempt>`` at a commit; one that exists already is moved."""
-        self._git.references.create(f"refs/tags/{attempt}", _oid(commit), force=True)
+        """Point ``refs/tags/<attempt>`` at a commit; one that exists already is moved. Raises RepositoryError."""
+        try:
+            self._git.references.create(f"refs/tags/{attempt}", _oid(commit), force=True)
+        except pygit2.GitError as error:
+            raise RepositoryError(f"{self.path}: {error}") from error
 
     def commit_of(self, attempt: AttemptId | str) -> Commit:
         """Raises RepositoryError."""

@@ -15,9 +15,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import assert_never, cast
 
-from raysearch.config.integrity import fingerprint, unchanged
+from raysearch.config.integrity import Fingerprint, fingerprint, unchanged
 from raysearch.errors import EvaluatorFault, Fault, MutatorFault, Refused, boundary
-from raysearch.plugins import PluginSpec, load
+from raysearch.plugins import PluginSpec
 from raysearch.protocols import Answer, Benchmark, Judge, Mutator
 from raysearch.repository import Repository, TooLarge, Unfit
 from raysearch.sandbox import Sandbox, open_sandbox
@@ -52,8 +52,11 @@ class Worker:
     _folder: Path = field(init=False)
     _sandbox: Sandbox = field(init=False)
 
+    _fingerprint: Fingerprint = field(init=False)
+
     def __post_init__(self) -> None:
-        self._sandbox = open_sandbox(self.spec.sandbox)
+        self._sandbox = open_sandbox(self.spec.sandbox, run=self.spec.run)
+        self._fingerprint = fingerprint([self.spec.target.root])
         self._repository = Repository(self.spec.repository)
         self._folder = Path(tempfile.mkdtemp(prefix=f"raysearch-{self.spec.run}-{os.getpid()}-"))
         self._stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
@@ -101,7 +104,7 @@ class Worker:
         """Built at its first use; one that is a context manager is entered here, on the device it runs on."""
         if (stage, name) not in self._plugins:
             spec = self.spec.plugins[stage, name]
-            plugin = load(spec.kind, spec.reference, spec.options)
+            plugin = spec.load()
             if isinstance(plugin, AbstractContextManager):
                 plugin = self._stack.enter_context(plugin)
             self._plugins[stage, name] = plugin
@@ -129,10 +132,12 @@ class Worker:
     @contextmanager
     def _guarded(self, workspace: Checkout) -> Iterator[None]:
         """Checker, benchmark, reference and program must be the same after an evaluation as before it."""
-        before = fingerprint([self.spec.target.root])
+        tampered = unchanged(self._fingerprint)
+        if tampered:
+            raise EvaluatorFault(f"the target's own files changed during the run: {tampered}")
         tree = self._repository.write_tree(workspace.path)
         yield
-        changed = unchanged(before)
+        changed = unchanged(self._fingerprint)
         if changed:
             raise Refused(f"evaluating it changed {changed}, which is not the program's to change")
         if self._repository.write_tree(workspace.path) != tree:
@@ -159,12 +164,12 @@ def _checked_verdict(verdict: object) -> Verdict:
 
 def _checked_measurements(measurements: object, target: Target) -> tuple[Measurement, ...]:
     """Only finite samples in the declared units and directions are a score."""
-    found = tuple(measurements) if isinstance(measurements, Sequence) else (measurements,)
+    found: tuple[object, ...] = tuple(measurements) if isinstance(measurements, Sequence) else (measurements,)
     declared = {o.name: o for o in target.objectives}
     for m in found:
         if not isinstance(m, Measurement):
             raise EvaluatorFault(f"measure() must return raysearch.Measurement objects, not {type(m).__name__}")
-        if not m.samples or not all(isinstance(x, int | float) and math.isfinite(x) for x in m.samples):
+        if not m.samples or not all(map(math.isfinite, m.samples)):
             raise EvaluatorFault(f"metric {m.name!r} needs finite samples; got {m.samples!r:.200}")
         objective = declared.get(m.name)
         if objective is not None and (m.goal != objective.goal or m.unit != objective.unit):

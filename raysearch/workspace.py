@@ -62,7 +62,7 @@ class Checkout:
             argv[0] = sys.executable
         return self.sandbox.run(
             argv,
-            cwd={"{candidate}": program, "{target}": target, "{scratch}": scratch}[cwd],
+            cwd=_below({"{candidate}": program, "{target}": target, "{scratch}": scratch}, cwd),
             readable=[target] if writable else [target, program],
             writable=[scratch, program] if writable else [scratch],
             env={**self.target.environment, **(env or {})},
@@ -75,6 +75,13 @@ def _filled(word: str, words: Mapping[str, str]) -> str:
     for name, path in words.items():
         word = word.replace(name, path)
     return word
+
+
+def _below(mounts: Mapping[str, Mount], cwd: str) -> Mount:
+    """A folder at or below one of the mounts, named as ``{target}/some/folder``."""
+    name, _, rest = cwd.partition("/")
+    mount = mounts[name]
+    return Mount(mount.source / rest, f"{mount.inside}/{rest}") if rest else mount
 
 
 @contextmanager

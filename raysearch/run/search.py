@@ -1,0 +1,172 @@
+"""A search, resolved to data, and how it is driven from a run folder."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from importlib.metadata import version
+from pathlib import Path
+from typing import cast
+
+from raysearch.config.targets import load_target
+from raysearch.engine import Engine
+from raysearch.errors import LedgerError, RepositoryError, RunError
+from raysearch.facts import RunStarted, SessionOpened
+from raysearch.ledger import FileLedger, RunLock
+from raysearch.plugins import PluginSpec, load
+from raysearch.pools.inline import InlinePool
+from raysearch.pools.roles import Role
+from raysearch.process import sweep
+from raysearch.protocols import Policy, Pool, Sink
+from raysearch.repository import Repository
+from raysearch.run.folder import RunFolder, sweep_scratch
+from raysearch.sandbox import open_sandbox
+from raysearch.state import State
+from raysearch.target import Target
+from raysearch.types import AttemptId, Commit, Limits, Plan, Stage, Step
+from raysearch.worker import Worker, WorkerSpec
+
+SpecMap = Mapping[tuple[Stage, str], PluginSpec]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Everything that a driver needs, with all names resolved."""
+
+    seed: int
+    policy: PluginSpec
+    offers: Mapping[str, object]
+    """What the policy's constructor gets where it has a parameter of that name and no option says otherwise."""
+    plugins: SpecMap
+    steps: tuple[tuple[Stage, str, float], ...]
+    """Judges, then benchmarks, beside the target's own: stage, name, seconds allowed."""
+    limits: Limits
+    mutate_timeout_s: float = 3600.0
+    retries_max: int = 2
+    pool: str = "ray"
+    address: str = "local"
+    roles: Mapping[Stage, Role] = field(default_factory=dict)
+    resources: Mapping[str, float] = field(default_factory=dict)
+    sandbox: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class WallClock:
+    """The machine's own clocks."""
+
+    def now(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+def drive(
+    folder: RunFolder, search: Search, sink: Callable[[RunFolder], Sink], stop: Callable[[], str]
+) -> State:
+    """Take the run up from its journal, whatever there is of it, and go on until it ends or ``stop`` says why not.
+
+    Raises UserError before anything is spent, LedgerError if the journal cannot be written.
+    """
+    free_space(folder)
+    with ExitStack() as stack:
+        lock = RunLock(folder.path)
+        stack.callback(lock.release)
+        target = load_target(folder.target)
+        policy = cast(Policy, load("policies", search.policy.reference, search.policy.options, offers=search.offers))
+        sandbox = open_sandbox(search.sandbox, run=folder.name).name  # proved here, before workers start
+        repository = Repository(folder.workspace)
+        ledger = stack.enter_context(FileLedger(folder.journal))
+        start = _start(folder, search, target, repository)
+        sweep(folder.name)
+        sweep_scratch(folder.name)
+        stack.callback(sweep_scratch, folder.name)
+        pool = _pool(folder, search, target, sandbox)
+        stack.callback(sweep, folder.name)
+        stack.callback(pool.close)
+        shown = sink(folder)
+        stack.callback(shown.close)
+        engine = Engine(policy, pool, ledger, WallClock(), shown, stop, keep=_keeper(repository, lock))
+        session = SessionOpened(0, search.limits, socket.gethostname(), os.getpid(), version("raysearch"))
+        state = engine.run(start, session)
+        repository.pack_refs()
+        return state
+
+
+def create(folder: RunFolder, target: Target) -> None:
+    """Make the parts of a new run folder that do not change: repository and origin commit.
+
+    ``target`` is the snapshot in the folder.
+    """
+    repository = Repository.create(folder.workspace)
+    if target.seed is not None:
+        tree = repository.write_tree(target.seed, int(target.program_mb_max * 1e6))
+    else:
+        with tempfile.TemporaryDirectory() as empty:
+            tree = repository.write_tree(Path(empty))
+    what = "the target's seed program" if target.seed is not None else "nothing yet"
+    origin = repository.commit(tree, (), f"origin: {what}\n\ntarget: {target.name}\n", time.time())
+    repository.name("origin", origin)
+    folder.reference.symlink_to(target.reference.relative_to(folder.path))
+
+
+def _start(folder: RunFolder, search: Search, target: Target, repository: Repository) -> RunStarted:
+    origin = repository.commit_of("origin")
+    own = (
+        Step(Stage.JUDGE, "accuracy", target.checker.timeout_s, target.checker.digest),
+        *(Step(stage, name, timeout_s) for stage, name, timeout_s in search.steps if stage is Stage.JUDGE),
+        Step(Stage.BENCHMARK, "benchmark", target.benchmark.timeout_s, target.benchmark.digest),
+        *(Step(stage, name, timeout_s) for stage, name, timeout_s in search.steps if stage is Stage.BENCHMARK),
+    )
+    return RunStarted(
+        run=folder.name,
+        seed=search.seed,
+        target=target.name,
+        target_digest=target.digest,
+        objectives=target.objectives,
+        plan=Plan(own, search.mutate_timeout_s, search.retries_max, _environment(target)),
+        origin=origin,
+        origin_tree=repository.tree_of(origin),
+        seeded=target.seed is not None,
+    )
+
+
+def _environment(target: Target) -> str:
+    """A digest of what evaluations run under."""
+    parts = (platform.python_version(), platform.machine(), platform.system(), sorted(target.environment.items()))
+    return blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+
+
+def _pool(folder: RunFolder, search: Search, target: Target, sandbox: str) -> Pool:
+    spec = WorkerSpec(folder.name, search.seed, folder.workspace, target, dict(search.plugins), sandbox)
+    if search.pool == "inline":
+        return InlinePool(Worker(spec))
+    from raysearch.pools.ray import RayPool
+
+    return RayPool(spec, search.roles, search.address, search.resources)
+
+
+def _keeper(repository: Repository, lock: RunLock) -> Callable[[AttemptId, Commit], None]:
+    def keep(attempt: AttemptId, commit: Commit) -> None:
+        try:
+            repository.name(attempt, commit)
+            lock.renew()
+        except (OSError, RepositoryError) as error:
+            raise LedgerError(f"{repository.path}: {error}") from error
+
+    return keep
+
+
+def free_space(folder: RunFolder, bytes_min: int = 50_000_000) -> None:
+    """Refuse to start on a disk that is nearly full. Raises RunError."""
+    free = shutil.disk_usage(folder.path).free
+    if free < bytes_min:
+        raise RunError(f"{folder.path}: only {free / 1e6:.0f} MB left on the disk; make room, then `raysearch resume`")
