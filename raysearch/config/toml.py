@@ -56,12 +56,24 @@ def read(path: Path, error: type[UserError]) -> Document:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
         found = re.search(r"\(at line (\d+), column (\d+)\)", str(problem))
-        at = f":{found[1]}:{found[2]}" if found else ""
         what = re.sub(r"\s*\(at .*?\)$", "", str(problem))
+        at = f":{found[1]}:{found[2]}" if found else _second_value(text)
         raise error(f"{shown(path)}{at}: not valid TOML: {what}.") from None
     except (RecursionError, ValueError) as problem:
         raise error(f"{shown(path)}: not readable as TOML: {problem}.") from None
     return Document(path, data, key_lines(text))
+
+
+def _second_value(text: str) -> str:
+    """``:line`` of the first key that has a value already, which ``tomllib`` reports without a place."""
+    lines = text.split("\n")[:1000]
+    for number in range(1, len(lines) + 1):
+        try:
+            tomllib.loads("\n".join(lines[:number]))
+        except tomllib.TOMLDecodeError as problem:
+            if "Cannot overwrite" in str(problem):
+                return f":{number}"
+    return ""
 
 
 def read_text(path: Path, error: type[UserError]) -> str:

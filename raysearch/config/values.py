@@ -37,6 +37,8 @@ def seconds(value: Any) -> Any:
 
 Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, le=1e9, allow_inf_nan=False)]
 """A duration above zero; text with units is understood."""
+Patience = Annotated[float, BeforeValidator(seconds), Field(ge=0, le=1e9, allow_inf_nan=False)]
+"""A duration that may be zero."""
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 """How much of a resource: zero or more."""

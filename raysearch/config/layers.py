@@ -1,0 +1,231 @@
+"""A configuration from its layers: defaults, a TOML file, ``--set``, flags; each value keeps its origin."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from raysearch.config.choices import contradictions
+from raysearch.config.problems import sentences, together
+from raysearch.config.settings import Settings
+from raysearch.config.toml import Keys, read, shown, written, written_key
+from raysearch.errors import ConfigError
+
+FLAGS: Mapping[str, str] = {
+    "--ref": "run.ref",
+    "--acc-checker": "run.acc_checker",
+    "--bench": "run.bench",
+    "--objective": "run.objectives",
+    "--outer-loop": "run.outer_loop",
+    "--mutator": "run.mutators",
+    "--seed": "run.seed",
+    "--lanes": "run.lanes",
+    "--pool": "run.pool",
+    "--address": "run.address",
+    "--sandbox": "run.sandbox",
+    "--exp-name": "run.exp_name",
+    "--runs-dir": "run.runs_dir",
+    "--max-candidates": "limits.max_candidates",
+    "--max-rounds": "limits.max_rounds",
+    "--max-generations": "limits.max_generations",
+    "--children-per-generation": "limits.children_per_generation",
+    "--budget-time": "limits.budget_time_s",
+    "--frontier-bias": "policy.frontier_bias",
+}
+"""Command-line flags that stand for a key of the configuration."""
+_PATHS = ("target", "ref", "acc_checker", "bench", "runs_dir")
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A value that goes over the file's, and the flag that gave it."""
+
+    keys: tuple[str, ...]
+    value: Any
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Settings in force, and where each value that is not a default came from (by its keys)."""
+
+    settings: Settings
+    origins: Mapping[Keys, str] = field(default_factory=dict)
+
+    def origin(self, *keys: str) -> str:
+        """``default``, ``file.toml:12``, ``--set`` or the flag that gave the value at ``keys``."""
+        for length in range(len(keys), 0, -1):
+            if keys[:length] in self.origins:
+                return self.origins[keys[:length]]
+        inside = (origin for found, origin in self.origins.items() if found[: len(keys)] == keys)
+        return next(inside, "default")
+
+    def option_origins(self, *section: str) -> dict[str, str]:
+        """Origin of each option of a plug-in's section, for the loader's messages."""
+        names = {found[len(section)]: None for found in self.origins if found[: len(section)] == section != found}
+        return {str(name): self.origin(*section, str(name)) for name in names}
+
+
+def set_override(text: str) -> Override:
+    """The override of ``--set a.b=value``: a TOML value, or a bare word as text. Raises ConfigError."""
+    path, equals, value = text.partition("=")
+    keys = tuple(part.strip() for part in path.split("."))
+    if not equals or not all(keys):
+        raise ConfigError(f"--set {text!r}: write --set section.key=value, as in --set limits.max_candidates=40")
+    return Override(keys, _value(value.strip()), "--set")
+
+
+def flag_override(flag: str, value: Any) -> Override:
+    """The override of a flag of `FLAGS`."""
+    return Override(tuple(FLAGS[flag].split(".")), list(value) if isinstance(value, tuple) else value, flag)
+
+
+def target_override(target: str) -> Override:
+    """The override of the command line's ``TARGET``."""
+    return Override(("run", "target"), target, "TARGET")
+
+
+def _value(text: str) -> Any:
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError):
+        return text
+    return found["value"] if list(found) == ["value"] else text
+
+
+def configure(
+    file: Path | None = None,
+    overrides: Sequence[Override] = (),
+    *,
+    known: Mapping[str, Collection[str]] | None = None,
+    folder: Path | None = None,
+) -> Configuration:
+    """The configuration of ``file`` with ``overrides`` over it, the last winning.
+
+    Paths in the file are relative to the file's folder, all others to ``folder`` (the working directory). ``known``
+    has the names of installed plug-ins by kind, for names that are misspelt. Raises ConfigError, naming every
+    problem with its place.
+    """
+    folder = folder or Path.cwd()
+    layers = _Layers({}, {}, {})
+    layers.add(_anchored({"run": {"runs_dir": Settings().run.runs_dir}}, folder), {(): "default"})
+    layers.origins.clear()
+    if file is not None:
+        document = read(file, ConfigError)
+        places = {keys: document.where(keys) for keys in document.lines}
+        layers.add(_anchored(document.data, file.absolute().parent), {(): shown(file), **places})
+    for override in overrides:
+        value: Any = override.value
+        for key in reversed(override.keys):
+            value = {key: value}
+        layers.add(_anchored(value, folder), {(): override.origin})
+    try:
+        settings = Settings.model_validate(layers.data)
+    except ValidationError as error:
+        raise ConfigError(together("the configuration", sentences(error, Settings, layers.place))) from None
+    problems = [f"{layers.place(keys)}: {problem}" for keys, problem in contradictions(settings, known or {})]
+    if problems:
+        raise ConfigError(together("the configuration", problems))
+    return Configuration(settings, layers.origins)
+
+
+@dataclass(slots=True)
+class _Layers:
+    """Values merged so far; where each table and value was last written; the origin of each value."""
+
+    data: dict[str, Any]
+    places: dict[Keys, str]
+    origins: dict[Keys, str]
+
+    def add(self, data: Mapping[str, Any], places: Mapping[Keys, str]) -> None:
+        """Put a layer over the others; ``places`` has the place of each of its keys, and of () for all others."""
+        for keys, value in _leaves(data, ()):
+            table = self.data
+            for depth, key in enumerate(keys[:-1], start=1):
+                table = table.setdefault(key, {})
+                self.places.setdefault(keys[:depth], _nearest_place(places, keys[:depth]))
+                if not isinstance(table, dict):
+                    raise ConfigError(f"{_nearest_place(places, keys)}: {'.'.join(keys[:depth])} is not a table.")
+            if isinstance(value, dict):  # an empty table adds nothing to what it holds
+                table.setdefault(keys[-1], {})
+                self.places.setdefault(keys, _nearest_place(places, keys))
+            else:
+                for old in [old for old in self.origins if old[: len(keys)] == keys]:
+                    del self.origins[old]
+                table[keys[-1]] = value
+                self.places[keys] = self.origins[keys] = _nearest_place(places, keys)
+
+    def place(self, keys: Keys) -> str:
+        return _nearest_place({(): "the configuration", **self.places}, keys)
+
+
+def _nearest_place(places: Mapping[Keys, str], keys: Keys) -> str:
+    return next(places[keys[:length]] for length in range(len(keys), -1, -1) if keys[:length] in places)
+
+
+def _leaves(data: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in data.items():
+        keys = (*above, key)
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, keys)
+        else:
+            yield keys, value
+
+
+def _anchored(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The same data with paths made absolute, seen from ``folder``. What is not text is left for validation."""
+
+    def path(value: Any) -> Any:
+        return os.path.normpath(folder.absolute() / Path(value).expanduser()) if _is_path(value) else value
+
+    def reference(value: Any) -> Any:
+        place, colon, name = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+        if not (place.endswith(".py") or "/" in place):
+            return value
+        return f"{path(place)}{colon}{name}"
+
+    found = dict(data)
+    run = found.get("run")
+    if isinstance(run, dict):
+        found["run"] = run = {key: path(value) if key in _PATHS else value for key, value in run.items()}
+        if "outer_loop" in run:
+            run["outer_loop"] = reference(run["outer_loop"])
+        if isinstance(run.get("mutators"), list):
+            run["mutators"] = [reference(entry) for entry in run["mutators"]]
+    for kind in ("mutator", "judge", "benchmark"):
+        tables = found.get(kind)
+        if isinstance(tables, dict):
+            found[kind] = {name: _with_use(table, reference) for name, table in tables.items()}
+    return found
+
+
+def _with_use(table: Any, reference: Any) -> Any:
+    return {**table, "use": reference(table["use"])} if isinstance(table, dict) and "use" in table else table
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and bool(value) and "\0" not in value
+
+
+def effective_configuration(configuration: Configuration) -> str:
+    """The configuration in force as TOML, with the origin of each value as a comment.
+
+    `configure` of a file with this text gives equal settings, wherever the file lies.
+    """
+    blocks = []
+    for section, values in configuration.settings.tables().items():
+        if not values and len(section) == 1:
+            continue
+        lines = [f"[{'.'.join(written_key(key) for key in section)}]"]
+        for key, value in values.items():
+            origin = configuration.origin(*section, key)
+            said = f"# {key}: none" if value is None else f"{written_key(key)} = {written(value)}"
+            lines.append(f"{said}  # {origin}")
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) + "\n"

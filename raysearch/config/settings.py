@@ -1,0 +1,172 @@
+"""What a run's configuration may say, section by section. `raysearch.config.layers` reads it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, field_validator
+
+from raysearch.config.target_file import NAME
+from raysearch.config.values import Amount, Count, Patience, Seconds, Table, Texts
+
+_OBJECTIVE = re.compile(rf"{NAME.pattern}:(max|min)", re.ASCII)
+
+
+def _plain(value: Any) -> Any:
+    """Options are text, numbers, true and false, lists and tables of such."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if not isinstance(value, str | int | float | bool):
+        raise ValueError("should be text, a number, true or false, or a list or table of such")
+    return value
+
+
+Option = Annotated[Any, AfterValidator(_plain)]
+
+
+class RunTable(Table):
+    """``[run]``: what is searched, how, and where. Paths are absolute once read."""
+
+    target: str = ""
+    """The target's folder. Or, instead, ``ref``, ``acc_checker`` and ``bench``."""
+    ref: str = ""
+    """Reference folder; OBJECTIVE.md lies beside it."""
+    acc_checker: str = ""
+    """Accuracy checker, a folder or a script."""
+    bench: str = ""
+    """Benchmark, a folder or a script."""
+    objectives: Texts = ()
+    """``NAME:max`` or ``NAME:min``, the first primary; takes the place of objectives.toml."""
+    outer_loop: str = "evolve"
+    """The policy: an installed one's name, ``package.module:Class`` or ``path/to/file.py:Class``."""
+    mutators: Annotated[Texts, Field(min_length=1)] = ("tune",)
+    """Names of ``[mutator.NAME]`` sections or installed mutators, or references like ``outer_loop``."""
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    """Seed of all randomness."""
+    lanes: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """Attempts under way at once."""
+    pool: Literal["ray", "inline"] = "ray"
+    """Where jobs run: Ray actors, or this process."""
+    address: str = "local"
+    """Ray cluster, ``HOST:PORT`` or ``auto``; ``local`` starts one on this machine."""
+    sandbox: Literal["auto", "bubblewrap", "none"] = "auto"
+    """How candidates are confined; ``auto`` refuses to run without a sandbox."""
+    exp_name: str = ""
+    """Last part of the run folder's name; the target's name if not given."""
+    runs_dir: str = "exp_env"
+    """Folder of run folders."""
+
+    @field_validator("objectives")
+    @classmethod
+    def _directed(cls, objectives: tuple[str, ...]) -> tuple[str, ...]:
+        for objective in objectives:
+            if not _OBJECTIVE.fullmatch(objective):
+                raise ValueError(f"should hold NAME:max or NAME:min, which {objective!r} is not")
+        return objectives
+
+    @field_validator("exp_name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if name and not NAME.fullmatch(name):
+            raise ValueError("should be made of letters, digits, '_', '-' and '.', 64 at most")
+        return name
+
+
+class LimitsTable(Table):
+    """``[limits]``: when a run stops, and what one attempt may take. Not given: no limit."""
+
+    max_candidates: Count | None = None
+    """Attempts ever opened, the seed not counted."""
+    max_rounds: Count | None = None
+    """Rounds of the single-lineage policies."""
+    max_generations: Count | None = None
+    """Generations of the population policies."""
+    children_per_generation: Count | None = None
+    """Attempts that make a generation."""
+    budget_time_s: Seconds | None = None
+    """Driving time, over all sessions of the run."""
+    budget_usd: Amount | None = None
+    """Money for models."""
+    drain_s: Patience = 60.0
+    """How long attempts under way may still take once a limit is reached."""
+    failed_in_row_max: Count = 25
+    """Failures in a row, none a program's own doing, that end the run."""
+    retries_max: Annotated[int, Field(ge=0, le=100)] = 2
+    """How often a job is asked again after its worker, and not its program, failed."""
+    mutate_timeout_s: Seconds = 3600.0
+    """Time for one mutation."""
+
+
+class MutatorTable(Table):
+    """``[mutator.NAME]``: a mutator's options; ``use`` refers to its class where NAME is not an installed one."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Option]
+
+    use: str = ""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.__pydantic_extra__ or {})
+
+
+class EvaluatorTable(MutatorTable):
+    """``[judge.NAME]`` or ``[benchmark.NAME]``: one more evaluator beside the target's own."""
+
+    timeout_s: Seconds = 3600.0
+
+
+class RoleTable(Table):
+    """``[roles.mutate]``, ``[roles.judge]``, ``[roles.benchmark]``: workers. Not given: the target's or plug-in's."""
+
+    slots: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """How many workers."""
+    cpus: Amount | None = None
+    gpus: Amount | None = None
+    memory_mb: Count | None = None
+    resources: dict[str, Amount] = Field(default_factory=dict)
+    """Custom Ray resources."""
+
+    @field_validator("gpus")
+    @classmethod
+    def _whole(cls, gpus: float | None) -> float | None:
+        if gpus is not None and gpus % 1:
+            raise ValueError("should be whole: a measurement shares its device with nothing")
+        return gpus
+
+
+class RolesTable(Table):
+    mutate: RoleTable = RoleTable()
+    judge: RoleTable = RoleTable()
+    benchmark: RoleTable = RoleTable()
+
+
+class Settings(Table):
+    """A whole configuration. Immutable; equal settings make equal runs."""
+
+    run: RunTable = RunTable()
+    limits: LimitsTable = LimitsTable()
+    policy: dict[str, Option] = Field(default_factory=dict)
+    """Options of the policy that ``run.outer_loop`` names."""
+    mutator: dict[str, MutatorTable] = Field(default_factory=dict)
+    judge: dict[str, EvaluatorTable] = Field(default_factory=dict)
+    benchmark: dict[str, EvaluatorTable] = Field(default_factory=dict)
+    roles: RolesTable = RolesTable()
+
+    def tables(self) -> Mapping[tuple[str, ...], Mapping[str, Any]]:
+        """Every section that holds keys, in the order of a file: its path to its keys and values."""
+        found: dict[tuple[str, ...], Mapping[str, Any]] = {
+            ("run",): self.run.model_dump(),
+            ("limits",): self.limits.model_dump(),
+            ("policy",): self.policy,
+        }
+        for kind in ("mutator", "judge", "benchmark"):
+            for name, table in getattr(self, kind).items():
+                found[kind, name] = table.model_dump()
+        for role in ("mutate", "judge", "benchmark"):
+            found["roles", role] = getattr(self.roles, role).model_dump()
+        return found
