@@ -10,9 +10,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from raysearch.sinks.lines import aligned, duration, metrics, name_of, number, one_line
+from raysearch.sinks.lines import duration, frontier_cells, metrics, name_of, number, one_line
 from raysearch.sinks.progress import Closed, Lane, Progress
-from raysearch.types import AttemptId, Candidate, Objective, Outcome, Stage
+from raysearch.types import AttemptId, Outcome, Stage
 
 STYLE_OF = {
     Outcome.ADMITTED: "green",
@@ -21,8 +21,6 @@ STYLE_OF = {
     Outcome.ABANDONED: "dim",
 }
 VERB_OF = {Stage.MUTATE: "mutating", Stage.JUDGE: "judging", Stage.BENCHMARK: "measuring"}
-COLUMNS_MAX = 6
-"""Metrics beside each other: objectives first."""
 
 AIRY_FROM = 32
 """Rows from which on there is an empty one above each table."""
@@ -156,46 +154,13 @@ def _add(table: Table, *cells: str | Text) -> None:
     table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
 
 
-def measured_names(objectives: Sequence[Objective], candidates: Sequence[Candidate]) -> list[tuple[str, str]]:
-    """Name and heading of the metrics to show: objectives with their direction and unit, then others."""
-    first = sorted(objectives, key=lambda axis: not axis.primary)
-    units = {m.name: m.unit for c in candidates for m in c.measurements}
-    names = [
-        (
-            axis.name,
-            f"{axis.name} {'↑' if axis.goal == 'max' else '↓'} {axis.unit or units.get(axis.name, '')}".rstrip(),
-        )
-        for axis in first
-    ]
-    known = {axis.name for axis in objectives}
-    others = {m.name: m.unit for c in candidates for m in c.measurements if m.name not in known}
-    return [*names, *((name, f"{name} {unit}".rstrip()) for name, unit in others.items())][:COLUMNS_MAX]
-
-
-def frontier_table(objectives: Sequence[Objective], candidates: Sequence[Candidate]) -> Table:
-    """One row a candidate: number, metrics, who made it from whom, commit."""
-    names = measured_names(objectives, candidates)
-    table = _table(">", *(f"{heading}>" for _, heading in names), "by", "from", "commit", header=True)
-    noise = {axis.name: axis.noise for axis in objectives}
-    columns = [_values(name, candidates, noise.get(name, 0.0)) for name, _ in names]
-    for index, candidate in enumerate(candidates):
-        values = [column[index] for column in columns]
-        parents = " ".join(name_of(parent) for parent in candidate.parents)
-        how = one_line(candidate.mutator, 24) if candidate.id else ""
-        _add(table, name_of(candidate.id), *values, how, parents, candidate.commit[:10])
-    return table
-
-
-def _values(name: str, candidates: Sequence[Candidate], noise: float) -> list[str]:
-    """One metric of each candidate, as text; empty where it has none."""
-    measured = [next((m.value for m in c.measurements if m.name == name), None) for c in candidates]
-    shown = iter(aligned([value for value in measured if value is not None], noise))
-    return ["" if value is None else next(shown) for value in measured]
-
-
 def _frontier(progress: Progress, rows: int) -> RenderableType:
     start = progress.started
-    return frontier_table(start.objectives if start else (), progress.members[:rows])
+    heading, *cells = frontier_cells(start.objectives if start else (), progress.members[:rows])
+    table = _table(">", *(f"{name}>" for name in heading[1:-3]), *heading[-3:], header=True)
+    for row in cells:
+        _add(table, *row)
+    return table
 
 
 def _lanes(progress: Progress, rows: int) -> RenderableType:

@@ -19,7 +19,10 @@ from raysearch.facts import (
     SessionClosed,
     SessionOpened,
 )
-from raysearch.types import SEED, AttemptId, Limits, Measurement, Objective, Verdict
+from raysearch.types import SEED, AttemptId, Candidate, Limits, Measurement, Objective, Verdict
+
+METRICS_MAX = 6
+"""Columns of metrics beside each other, objectives first."""
 
 
 def one_line(text: str, length_max: int = 500) -> str:
@@ -72,6 +75,43 @@ def origin(parents: Iterable[AttemptId]) -> str:
 def metrics(measurements: Iterable[Measurement]) -> str:
     """``sum_radii 2.63, latency 12.1 ms``."""
     return ", ".join(f"{m.name} {number(m.value)} {m.unit}".rstrip() for m in measurements)
+
+
+def frontier_cells(objectives: Sequence[Objective], candidates: Sequence[Candidate]) -> list[list[str]]:
+    """The frontier as text, headings first: number, metrics, mutator, parents, commit (the last three columns)."""
+    names = _shown_metrics(objectives, candidates)
+    noise = {axis.name: axis.noise for axis in objectives}
+    columns = [_values(name, candidates, noise.get(name, 0.0)) for name, _ in names]
+    rows = [["", *(heading for _, heading in names), "by", "from", "commit"]]
+    for index, candidate in enumerate(candidates):
+        values = [column[index] for column in columns]
+        parents = " ".join(name_of(parent) for parent in candidate.parents)
+        how = one_line(candidate.mutator, 24) if candidate.id else ""
+        rows.append([name_of(candidate.id), *values, how, parents, candidate.commit[:10]])
+    return rows
+
+
+def _shown_metrics(objectives: Sequence[Objective], candidates: Sequence[Candidate]) -> list[tuple[str, str]]:
+    """Name and heading of the metrics to show: objectives with their direction and unit, then others."""
+    first = sorted(objectives, key=lambda axis: not axis.primary)
+    units = {m.name: m.unit for c in candidates for m in c.measurements}
+    names = [
+        (
+            axis.name,
+            f"{axis.name} {'↑' if axis.goal == 'max' else '↓'} {axis.unit or units.get(axis.name, '')}".rstrip(),
+        )
+        for axis in first
+    ]
+    known = {axis.name for axis in objectives}
+    others = {m.name: m.unit for c in candidates for m in c.measurements if m.name not in known}
+    return [*names, *((name, f"{name} {unit}".rstrip()) for name, unit in others.items())][:METRICS_MAX]
+
+
+def _values(name: str, candidates: Sequence[Candidate], noise: float) -> list[str]:
+    """One metric of each candidate, as text; empty where it has none."""
+    measured = [next((m.value for m in c.measurements if m.name == name), None) for c in candidates]
+    shown = iter(aligned([value for value in measured if value is not None], noise))
+    return ["" if value is None else next(shown) for value in measured]
 
 
 def objective(axis: Objective) -> str:

@@ -110,7 +110,7 @@ class Projection:
         self._tally(trace).outcomes[fact.outcome] += 1
         if fact.attempt != SEED:
             self.counts[fact.outcome] += 1
-        row = round_row(trace)
+        row = round_row(trace) | {"entered_frontier": False}
         if fact.candidate is not None:
             row["entered_frontier"] = self.skyline.add(fact.candidate)
             self.population_rows.append(msgspec.json.encode(population_row(fact.candidate, entry)))

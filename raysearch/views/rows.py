@@ -63,7 +63,6 @@ def round_row(trace: Sequence[Entry]) -> Row:
         "lineage": proposal.lineage,
         "commit": change.commit if change else None,
         "metrics": _metrics(measured) if measured else None,
-        "entered_frontier": False,
         "faults": sum(isinstance(f, JobFailed) for f in work),
         "opened_at_s": trace[0].at_s,
         "closed_at_s": closed.at_s,

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from raysearch.types import Candidate, CandidateId, Objective
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+Point = tuple[float, ...]
+"""One value per objective, the primary one first, each turned so that less is better."""
 
 
 class Skyline:
     """The non-dominated candidates, best on the primary objective first; of equal ones the earliest stays.
 
     A newcomer is compared with members only. They are sorted by the primary objective, so that those before it
-    may dominate it and those behind it may be dominated: with one or two objectives a binary search and what
-    falls out, with more a scan of the members. One that lacks a finite value for an objective never enters.
+    may dominate it and those behind it may be dominated. With one or two objectives they form a staircase: a
+    binary search finds the one step that may be above, and those below follow each other. With more, all of them
+    are compared at once, as the rows of an array. One that lacks a finite value for an objective never enters.
     """
 
     def __init__(self, objectives: Sequence[Objective]) -> None:
         first = next((o for o in objectives if o.primary), objectives[0] if objectives else None)
         self._axes = [o for o in objectives if o is first] + [o for o in objectives if o is not first]
-        self._points: list[tuple[tuple[float, ...], CandidateId]] = []  # negated: less is better, ascending
+        self._points: list[tuple[Point, CandidateId]] = []
         self._members: dict[CandidateId, Candidate] = {}
+        self._array: npt.NDArray[np.float64] | None = None  # the points again, for more than two objectives
 
     def __len__(self) -> int:
         return len(self._points)
@@ -47,35 +57,46 @@ class Skyline:
         point = tuple(-axis.sign * scores.get(axis.name, math.nan) for axis in self._axes)
         if not point or not all(map(math.isfinite, point)):
             return False
-        first, behind = self._around(point[0])
-        above = self._points[max(behind - 1, 0) : behind] if len(point) <= 2 else self._points[:behind]
-        if any(_covers(other, point) for other, _ in above):
+        first = bisect_left(self._points, point[0], key=_primary)
+        behind = bisect_right(self._points, point[0], lo=first, key=_primary)
+        out = self._compared(point, first, behind) if len(point) > 2 else self._stepped(point, first, behind)
+        if out is None:
             return False
-        last = self._end_of_covered(point, first)
-        out = [pair for pair in self._points[first:last] if _covers(point, pair[0])]
-        if out:
-            gone = {number for _, number in out}
-            self._points[first:last] = [pair for pair in self._points[first:last] if pair[1] not in gone]
-            for number in gone:
-                del self._members[number]
-        insort(self._points, (point, candidate.id))
+        self._replace(out, (point, candidate.id))
         self._members[candidate.id] = candidate
         return True
 
-    def _around(self, primary: float) -> tuple[int, int]:
-        """Indices of the first member that is not better on the primary objective, and of the first worse one."""
-        first = bisect_left(self._points, primary, key=lambda pair: pair[0][0])
-        return first, bisect_right(self._points, primary, key=lambda pair: pair[0][0])
-
-    def _end_of_covered(self, point: tuple[float, ...], first: int) -> int:
-        """Where members that ``point`` may dominate end: with two objectives the staircase says it."""
-        if len(point) != 2:
-            return len(self._points)
+    def _stepped(self, point: Point, first: int, behind: int) -> Sequence[int] | None:
+        """Indices of the members that ``point`` dominates; None if one covers it."""
+        if behind and all(a <= b for a, b in zip(self._points[behind - 1][0], point, strict=True)):
+            return None
         last = first
-        while last < len(self._points) and self._points[last][0][1] >= point[1]:
+        while last < len(self._points) and self._points[last][0][-1] >= point[-1]:
             last += 1
-        return last
+        return range(first, last)
+
+    def _compared(self, point: Point, first: int, behind: int) -> Sequence[int] | None:
+        """The same for any number of objectives."""
+        import numpy as np
+
+        if self._array is None:
+            self._array = np.empty((0, len(point)))
+        row = np.array(point)
+        if (self._array[:behind] <= row).all(axis=1).any():
+            return None
+        below = (self._array[first:] >= row).all(axis=1)
+        return [first + int(index) for index in np.flatnonzero(below)]
+
+    def _replace(self, out: Sequence[int], pair: tuple[Point, CandidateId]) -> None:
+        for index in reversed(out):
+            del self._members[self._points.pop(index)[1]]
+        at = bisect_right(self._points, pair)
+        self._points.insert(at, pair)
+        if self._array is not None:
+            import numpy as np
+
+            self._array = np.insert(np.delete(self._array, out, axis=0), at, pair[0], axis=0)
 
 
-def _covers(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return all(a <= b for a, b in zip(one, other, strict=True))
+def _primary(pair: tuple[Point, CandidateId]) -> float:
+    return pair[0][0]

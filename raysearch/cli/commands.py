@@ -1,0 +1,18 @@
+"""The group of all commands."""
+
+from __future__ import annotations
+
+import click
+
+from raysearch.cli.reading import diff, export, frontier, show
+from raysearch.cli.suggest import Group
+
+
+@click.group("raysearch", cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="raysearch", prog_name="raysearch")
+def root() -> None:
+    """Evolutionary search over programs: every candidate a git commit, every number measured."""
+
+
+for command in (show, frontier, diff, export):
+    root.add_command(command)

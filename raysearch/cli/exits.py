@@ -1,0 +1,89 @@
+"""How each way of ending leaves the process.
+
+======  ====================================================================
+status  meaning
+======  ====================================================================
+0       done
+1       the run ended without a single candidate
+2       a person must change something: an argument, a file, a plug-in
+70      a bug of raysearch itself; the traceback is in a file that is named
+74      the journal cannot be written or read; the run is resumable
+129     hung up, 130 interrupted (Ctrl-C), 143 terminated: the run is resumable
+======  ====================================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+import click
+
+from raysearch.errors import Fault, Invariant, LedgerError, RaysearchError, UserError
+
+EMPTY, USER, BUG, LEDGER, INTERRUPTED = 1, 2, 70, 74, 130
+ISSUES = "the project's issue tracker"
+
+
+def status_of(error: BaseException) -> int:
+    """Say on stderr what went wrong, once and without a traceback; return the exit status."""
+    match error:
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else int(error.code is not None)
+        case click.exceptions.Exit():
+            return error.exit_code
+        case click.ClickException():
+            error.show()
+            return error.exit_code
+        case click.Abort() | KeyboardInterrupt():
+            return _say("interrupted", INTERRUPTED)
+        case BrokenPipeError():  # whoever read our output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        case UserError():
+            return _say(str(error), USER)
+        case LedgerError():
+            return _say(f"{error}\nNothing acknowledged is lost. Mend it, then go on with: {_resume(error)}", LEDGER)
+        case OSError() if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return _say(f"no space left: {error}", LEDGER)
+        case OSError() if error.filename is not None:
+            return _say(f"{error.filename}: {error.strerror}", USER)
+        case Fault() | RaysearchError():
+            return _say(f"{type(error).__name__}: {error}", USER)
+        case _:
+            return _bug(error)
+
+
+def _bug(error: BaseException) -> int:
+    """A bug of ours: what a report needs is named, and the traceback kept in a file."""
+    kind = "an invariant is broken" if isinstance(error, Invariant) else type(error).__name__
+    text = "".join(traceback.format_exception(error))
+    notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
+    where = _keep(text)
+    lines = [f"internal error: {kind}: {error}", *notes, f"The traceback is in {where}." if where else text]
+    lines.append(f"This is a bug in raysearch. Please report it to {ISSUES} with these lines and that file.")
+    return _say("\n".join(lines), BUG)
+
+
+def _keep(text: str) -> Path | None:
+    with contextlib.suppress(OSError):
+        handle, name = tempfile.mkstemp(prefix="raysearch-bug-", suffix=".txt")
+        os.close(handle)
+        Path(name).write_text(text, encoding="utf-8", errors="backslashreplace")
+        return Path(name)
+    return None
+
+
+def _resume(error: BaseException) -> str:
+    run = next((note for note in getattr(error, "__notes__", ()) if note.startswith("run ")), "")
+    return f"raysearch resume {run.split()[1]}" if run else "raysearch resume"
+
+
+def _say(text: str, status: int) -> int:
+    click.echo(f"raysearch: {text}", err=True)
+    return status

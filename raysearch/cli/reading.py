@@ -1,0 +1,138 @@
+"""``show``, ``frontier``, ``diff`` and ``export``: verbs that read a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import click
+
+from raysearch.cli.suggest import Command, as_json, runs_dir
+
+ATTEMPT_DIGITS_MAX = 7
+"""A lone argument of so many digits at most is an attempt of the latest run; longer ones are part of a run's name."""
+
+
+def print_json(value: Mapping[str, object]) -> None:
+    """One object on one line; numbers that are not finite become null."""
+    import msgspec
+
+    click.echo(msgspec.json.encode(value))
+
+
+def _is_attempt(text: str) -> bool:
+    bare = text.removeprefix("#")
+    return text in {"seed", "best"} or (bare.isdecimal() and len(bare) <= ATTEMPT_DIGITS_MAX)
+
+
+@click.command("show", cls=Command)
+@click.argument("run", required=False)
+@click.argument("attempt", metavar="[N]", required=False)
+@runs_dir
+@as_json
+def show(run: str | None, attempt: str | None, runs_dir: str, as_json: bool) -> None:
+    """A run on one page, or one of its attempts.
+
+    RUN is a folder, its name or a unique part of it; the latest run if left out. N is an attempt's number, "seed"
+    or "best"; alone it means an attempt of the latest run.
+    """
+    from raysearch.cli import patches, text
+    from raysearch.cli.opened import OpenedRun
+    from raysearch.views import attempt as attempt_view
+    from raysearch.views import summary
+
+    if run is not None and attempt is None and _is_attempt(run):
+        run, attempt = None, run
+    opened = OpenedRun.find(run, runs_dir)
+    if attempt is None:
+        if as_json:
+            print_json({**summary(opened.projection), "path": str(opened.folder.path)})
+        else:
+            click.echo(text.run_page(opened.projection, str(opened.folder.path), opened.standing()))
+        return
+    trace = opened.trace(opened.number(attempt))
+    change = opened.change(trace)
+    files = patches.changes(opened.repository().diff(*change)) if change else []
+    if as_json:
+        rows = [{"path": f.path, "added": f.added, "deleted": f.deleted} for f in files]
+        print_json({"run": opened.folder.name, **attempt_view(trace), "changes": rows})
+        return
+    lines = text.table([[f.path, f"+{f.added}", f"-{f.deleted}"] for f in files], right=(1, 2)) if files else ""
+    click.echo(text.attempt_page(trace, lines))
+
+
+@click.command("frontier", cls=Command)
+@click.argument("run", required=False)
+@runs_dir
+@as_json
+def frontier(run: str | None, runs_dir: str, as_json: bool) -> None:
+    """The candidates of RUN that no other one beats on every objective, best first."""
+    from raysearch.cli import text
+    from raysearch.cli.opened import OpenedRun
+    from raysearch.views import candidate_row, objective_row
+
+    opened = OpenedRun.find(run, runs_dir)
+    start, members = opened.projection.started, opened.projection.skyline.members
+    objectives = start.objectives if start else ()
+    if as_json:
+        print_json(
+            {
+                "run": opened.folder.name,
+                "objectives": [objective_row(o) for o in objectives],
+                "frontier": [candidate_row(c) for c in members],
+            }
+        )
+    else:
+        click.echo(text.frontier(objectives, members))
+
+
+@click.command("diff", cls=Command)
+@click.argument("names", metavar="[RUN] A B", nargs=-1, required=True)
+@runs_dir
+@click.option("--stat", is_flag=True, help="Only files, and lines added and deleted.")
+@as_json
+def diff(names: tuple[str, ...], runs_dir: str, stat: bool, as_json: bool) -> None:
+    """What changed between the programs of attempts A and B (numbers, "seed" or "best")."""
+    from raysearch.cli import patches, text
+    from raysearch.cli.opened import OpenedRun
+
+    if len(names) not in {2, 3}:
+        raise click.UsageError("diff takes [RUN] A B: two attempts, and a run before them unless it is the latest")
+    opened = OpenedRun.find(names[0] if len(names) == 3 else None, runs_dir)
+    old, new = (opened.number(name) for name in names[-2:])
+    repository = opened.repository()
+    patch = repository.diff(repository.commit_of(old), repository.commit_of(new))
+    files = patches.changes(patch)
+    if as_json:
+        rows = [{"path": f.path, "added": f.added, "deleted": f.deleted} for f in files]
+        print_json({"run": opened.folder.name, "a": old, "b": new, "changes": rows, "patch": patch})
+    elif stat:
+        cells = [[f.path, f"+{f.added}", f"-{f.deleted}"] for f in files]
+        click.echo(text.table(cells, right=(1, 2), indent=0) if cells else "no difference")
+    else:
+        for line in patches.coloured(patch):
+            click.echo(line)
+
+
+@click.command("export", cls=Command)
+@click.argument("run")
+@click.argument("dest", type=click.Path())
+@click.option("--candidate", metavar="N", default="best", show_default=True, help="Which candidate.")
+@runs_dir
+@as_json
+def export(run: str, dest: str, candidate: str, runs_dir: str, as_json: bool) -> None:
+    """Copy the winner of RUN (or candidate N) to DEST, with the evidence for it.
+
+    DEST must not exist, or be empty. It gets program/ (the files), evidence.json (measurements, verdicts, lineage,
+    commit, target), from-start.diff and a README.md.
+    """
+    from pathlib import Path
+
+    from raysearch.cli.exporting import export_candidate
+    from raysearch.cli.opened import OpenedRun
+
+    opened = OpenedRun.find(run, runs_dir)
+    exported = export_candidate(opened, candidate, Path(dest))
+    if as_json:
+        print_json({"run": opened.folder.name, "path": str(Path(dest).resolve()), **exported})
+    else:
+        click.echo(f"candidate {exported['id']} of {opened.folder.name} is in {dest}; see {Path(dest) / 'README.md'}")
