@@ -186,7 +186,7 @@ class RayPool:
         except ray.exceptions.RayError as error:
             crew.failed_in_row += 1
             if crew.failed_in_row >= HIRES_MAX:
-                raise RunError(f"workers for the role {stage!r} do not start: {_reason(error)}") from error
+                raise RunError(f"workers for the role {stage} do not start: {_reason(error)}") from error
             self._hire(stage)
             return
         crew.failed_in_row, crew.starved_since_s = 0, None

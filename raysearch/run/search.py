@@ -69,9 +69,7 @@ class WallClock:
         return time.monotonic()
 
 
-def drive(
-    folder: RunFolder, search: Search, sink: Callable[[RunFolder], Sink], stop: Callable[[], str]
-) -> State:
+def drive(folder: RunFolder, search: Search, sink: Callable[[RunFolder], Sink], stop: Callable[[], str]) -> State:
     """Take the run up from its journal, whatever there is of it, and go on until it ends or ``stop`` says why not.
 
     Raises UserError before anything is spent, LedgerError if the journal cannot be written.

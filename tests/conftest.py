@@ -1,0 +1,38 @@
+"""Settings that must stand before Ray is imported, and the one Ray that the tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def ray_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a local Ray with 8 logical CPUs and one custom resource, to which drivers can connect."""
+    import shutil
+    import tempfile
+
+    import ray
+
+    folder = Path(tempfile.mkdtemp(prefix="rs-"))
+    context = ray.init(
+        address="local",
+        num_cpus=8,
+        resources={"apple": 1},
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=100 * 2**20,
+        namespace="raysearch",
+        _temp_dir=str(folder),
+    )
+    yield context.address_info["gcs_address"]
+    ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,121 @@
+"""A worker's answers: what plug-ins and programs do wrong becomes data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from toys import make_target
+
+from raysearch.config.targets import load_target, snapshot_target
+from raysearch.errors import EvaluatorFault, MutatorFault
+from raysearch.plugins import PluginSpec
+from raysearch.repository import Repository
+from raysearch.run.folder import RunFolder
+from raysearch.run.search import create
+from raysearch.types import AttemptId, Change, Commit, Job, Measurement, Stage, Verdict
+from raysearch.worker import Worker, WorkerSpec
+
+TOYS = str(Path(__file__).with_name("toys.py"))
+MUTATORS = ("Step", "Trespasser", "Raises", "SpendsAndFails")
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Worker]:
+    folder = RunFolder.create(tmp_path / "runs", "toy")
+    target = snapshot_target(load_target(make_target(tmp_path / "toy")), folder.target)
+    create(folder, target)
+    plugins = {(Stage.MUTATE, name): PluginSpec("mutators", name, f"{TOYS}:{name}") for name in MUTATORS}
+    plugins[Stage.JUDGE, "accuracy"] = PluginSpec("judges", "accuracy", "accuracy")
+    plugins[Stage.BENCHMARK, "benchmark"] = PluginSpec("benchmarks", "benchmark", "benchmark")
+    worker = Worker(WorkerSpec(folder.name, 7, folder.workspace, target, plugins, "bubblewrap"))
+    yield worker
+    worker.close()
+
+
+def origin(worker: Worker) -> Commit:
+    return Repository(worker.spec.repository).commit_of("origin")
+
+
+def mutate(worker: Worker, plugin: str) -> Job:
+    base = origin(worker)
+    return Job(AttemptId(1), Stage.MUTATE, plugin, base, (base,), opened_at_s=1e9)
+
+
+def committed(worker: Worker, text: str) -> Commit:
+    repository = Repository(worker.spec.repository)
+    folder = worker.spec.repository.parent / "made"
+    folder.mkdir(exist_ok=True)
+    (folder / "x.txt").write_text(text)
+    return repository.commit(repository.write_tree(folder), (origin(worker),), "made", 1e9)
+
+
+def test_a_mutation_is_committed_as_a_child(worker: Worker) -> None:
+    result = worker.perform(mutate(worker, "Step")).result
+    assert isinstance(result, Change)
+    repository = Repository(worker.spec.repository)
+    assert repository.show(result.commit, "x.txt") != repository.show(origin(worker), "x.txt")
+    assert result.tree == repository.tree_of(result.commit)
+    assert not result.refusal
+
+
+def test_equal_jobs_make_equal_commits(worker: Worker) -> None:
+    assert worker.perform(mutate(worker, "Step")).result == worker.perform(mutate(worker, "Step")).result
+
+
+def test_a_change_outside_the_editable_paths_is_refused_by_name(worker: Worker) -> None:
+    result = worker.perform(mutate(worker, "Trespasser")).result
+    assert isinstance(result, Change)
+    assert "other.txt" in result.refusal
+    assert "x.txt" in result.refusal
+
+
+def test_an_exception_is_the_mutators_fault(worker: Worker) -> None:
+    result = worker.perform(mutate(worker, "Raises")).result
+    assert isinstance(result, MutatorFault)
+    assert "KeyError" in str(result)
+
+
+def test_what_a_failed_mutation_cost_is_kept(worker: Worker) -> None:
+    result = worker.perform(mutate(worker, "SpendsAndFails")).result
+    assert isinstance(result, MutatorFault)
+    assert result.usage.cost_usd == 0.25
+
+
+def test_checker_and_benchmark_answer_from_the_sandbox(worker: Worker) -> None:
+    commit = committed(worker, "9")
+    verdict = worker.perform(Job(AttemptId(1), Stage.JUDGE, "accuracy", commit)).result
+    measured = worker.perform(Job(AttemptId(1), Stage.BENCHMARK, "benchmark", commit)).result
+    assert verdict == Verdict(True)
+    assert measured == (Measurement("near", (-1.0,), "1", "max"), Measurement("small", (9.0,), "1", "min"))
+
+
+def test_a_wrong_program_gets_the_checkers_reason(worker: Worker) -> None:
+    verdict = worker.perform(Job(AttemptId(1), Stage.JUDGE, "accuracy", committed(worker, "-1"))).result
+    assert isinstance(verdict, Verdict)
+    assert verdict.feedback == "-1.0 is below zero"
+
+
+def test_a_benchmark_that_cannot_measure_is_a_fault_not_a_score(worker: Worker) -> None:
+    result = worker.perform(Job(AttemptId(1), Stage.BENCHMARK, "benchmark", committed(worker, "garbage"))).result
+    assert isinstance(result, EvaluatorFault)
+    assert "ValueError" in str(result)
+
+
+def test_a_target_that_changed_during_the_run_stops_evaluations(worker: Worker) -> None:
+    commit = committed(worker, "9")
+    checker = worker.spec.target.root / "accuracy_checker" / "checker.py"
+    checker.chmod(0o644)
+    checker.write_text(checker.read_text() + "\n# kinder\n")
+    result = worker.perform(Job(AttemptId(1), Stage.JUDGE, "accuracy", commit)).result
+    assert isinstance(result, EvaluatorFault)
+    assert "checker.py" in str(result)
+
+
+def test_nothing_is_left_in_the_temporary_folder(worker: Worker) -> None:
+    folder = worker._folder
+    worker.perform(mutate(worker, "Step"))
+    assert list(folder.iterdir()) == []
+    worker.close()
+    assert not folder.exists()
