@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -494,6 +496,12 @@ def test_integrity_of_a_root_that_is_gone(root: Path) -> None:
     assert "reference (cannot be read)" in integrity.unchanged(before)
     with pytest.raises(EvaluatorFault, match="cannot be read"):
         integrity.fingerprint([root / "reference"])
+
+
+def test_integrity_is_checked_without_loading_pydantic() -> None:
+    script = "import sys, raysearch.config.integrity; print('pydantic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_lines_of_keys() -> None:
