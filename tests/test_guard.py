@@ -168,7 +168,11 @@ def test_leaving_the_block_ends_the_command(run: str, tmp_path: Path) -> None:
 
 def test_leftovers_are_named_and_ended(run: str, tmp_path: Path) -> None:
     with GuardedProcess.start(
-        ["sh", "-c", "setsid sleep 1000 & exit 3"], cwd=tmp_path, env=clean_environment(), grace_s=0.1, run=run
+        ["sh", "-c", "setsid sleep 1000 & until grep -q sleep /proc/$!/comm; do :; done; exit 3"],
+        cwd=tmp_path,
+        env=clean_environment(),
+        grace_s=0.1,
+        run=run,
     ) as process:
         ending = process.wait()
         assert not strays(run)

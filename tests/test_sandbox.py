@@ -198,7 +198,8 @@ from raysearch.target import SandboxLimits
 place = Path(sys.argv[1])
 candidate, scratch = Mount(place / "candidate", "/candidate"), Mount(place / "scratch", "/scratch")
 done = open_sandbox("bubblewrap").run(
-    ["sh", "-c", "id -u; touch /scratch/made; touch made; setsid sleep 1000 & unshare --user true"],
+    ["sh", "-c", "id -u; touch /scratch/made; touch made; setsid sleep 1000 & "
+     "until grep -q sleep /proc/$!/comm; do :; done; unshare --user true"],
     cwd=candidate, readable=[candidate], writable=[scratch],
     env=clean_environment(), limits=SandboxLimits(), timeout_s=60,
 )

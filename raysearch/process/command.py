@@ -49,7 +49,6 @@ def run_guarded(
     or nothing. A command that cannot be started has status 127 (not found) or 126 and
     says why on its stderr. Raises SandboxFault if the guard cannot start, or was itself killed.
     """
-    started_s = time.monotonic()
     with ExitStack() as stack:
         out, err = _Pipe(output_kb), _Pipe(output_kb)
         stack.callback(out.close)
@@ -73,9 +72,11 @@ def run_guarded(
             err.drain()
             reason = err.capture.text().strip()
             raise SandboxFault(f"{fault}: {reason}" if reason else str(fault)) from fault
+        started_s = time.monotonic()
         for pipe in (out, err):
             pipe.let_go()
         ending, ended_by = _follow(process, (out, err), _Bounds(timeout_s, cancel, watch), grace_s)
+        took_s = time.monotonic() - started_s
         out.drain()
         err.drain()
     ended_by = ended_by or (watch(True) if watch else "") or _by_kernel(ending, confinement)
@@ -85,7 +86,7 @@ def run_guarded(
         status=ending.status,
         stdout=out.capture.text(),
         stderr=err.capture.text(),
-        took_s=time.monotonic() - started_s,
+        took_s=took_s,
         ended_by=ended_by,
         leftovers=ending.leftovers,
     )
