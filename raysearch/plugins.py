@@ -73,6 +73,20 @@ def load(
         raise PluginError(f"{_title(kind, reference)} refuses its options{where}: {_told(error)}") from error
 
 
+def check(
+    kind: Kind,
+    reference: str,
+    options: Mapping[str, object],
+    *,
+    offers: Mapping[str, object] | None = None,
+    origins: Mapping[str, str] | None = None,
+) -> type:
+    """The class that `load` would build, with its options checked but nothing built. Raises PluginError."""
+    found = find(kind, reference)
+    _arguments(_title(kind, reference), found, options, offers or {}, origins or {})
+    return found
+
+
 def find(kind: Kind, reference: str) -> type:
     """The class that ``reference`` names, with every method that its kind needs. Raises PluginError."""
     place, _, name = reference.rpartition(":")

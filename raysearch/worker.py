@@ -172,7 +172,8 @@ def _checked_measurements(measurements: object, target: Target) -> tuple[Measure
         if not m.samples or not all(map(math.isfinite, m.samples)):
             raise EvaluatorFault(f"metric {m.name!r} needs finite samples; got {m.samples!r:.200}")
         objective = declared.get(m.name)
-        if objective is not None and (m.goal != objective.goal or m.unit != objective.unit):
+        other_unit = objective is not None and objective.unit not in {"", m.unit}
+        if objective is not None and (m.goal != objective.goal or other_unit):
             raise EvaluatorFault(
                 f"metric {m.name!r} came as {m.goal} in {m.unit!r}; declared is {objective.goal} in {objective.unit!r}"
             )

@@ -45,8 +45,8 @@ class RunTable(Table):
     """The policy: an installed one's name, ``package.module:Class`` or ``path/to/file.py:Class``."""
     mutators: Annotated[Texts, Field(min_length=1)] = ("tune",)
     """Names of ``[mutator.NAME]`` sections or installed mutators, or references like ``outer_loop``."""
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
-    """Seed of all randomness."""
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
+    """Seed of all randomness; drawn at the start, and kept, where none is given."""
     lanes: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Attempts under way at once."""
     pool: Literal["ray", "inline"] = "ray"

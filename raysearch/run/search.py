@@ -82,14 +82,14 @@ def drive(folder: RunFolder, search: Search, sink: Callable[[RunFolder], Sink], 
         policy = cast(Policy, load("policies", search.policy.reference, search.policy.options, offers=search.offers))
         sandbox = open_sandbox(search.sandbox, run=folder.name).name  # proved here, before workers start
         repository = Repository(folder.workspace)
-        ledger = stack.enter_context(FileLedger(folder.journal))
         start = _start(folder, search, target, repository)
-        sweep(folder.name)
+        sweep(folder.name)  # what a dead driver may have left
         sweep_scratch(folder.name)
         stack.callback(sweep_scratch, folder.name)
-        pool = _pool(folder, search, target, sandbox)
         stack.callback(sweep, folder.name)
+        pool = _pool(folder, search, target, sandbox)
         stack.callback(pool.close)
+        ledger = stack.enter_context(FileLedger(folder.journal))
         shown = sink(folder)
         stack.callback(shown.close)
         engine = Engine(policy, pool, ledger, WallClock(), shown, stop, keep=_keeper(repository, lock))

@@ -1,0 +1,188 @@
+"""From a configuration to a run: a new one, or one that is taken up again."""
+
+from __future__ import annotations
+
+import inspect
+import secrets
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from raysearch.config import choices
+from raysearch.config.choices import Choice
+from raysearch.config.layers import Configuration, Override, configure, effective_configuration
+from raysearch.config.settings import Settings
+from raysearch.config.targets import load_target, snapshot_target, target_from_parts
+from raysearch.errors import ConfigError, RunError
+from raysearch.plugins import Kind, PluginSpec, check, check_packages, known_names, resources
+from raysearch.pools.roles import Role
+from raysearch.protocols import Sink
+from raysearch.run.folder import RunFolder
+from raysearch.run.search import Search, create, drive
+from raysearch.state import State
+from raysearch.target import Target
+from raysearch.types import Limits, Stage
+
+CHANGEABLE = ("limits", "roles", "run.lanes", "run.pool", "run.address", "run.sandbox")
+"""What `resume` may change; the rest is part of what makes the run the run that it is."""
+CHILDREN_PER_GENERATION = 2
+"""Where ``max_generations`` is given alone."""
+
+SinkFor = Callable[[RunFolder], Sink]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a driver leaves: the run, and its state when the driver let go."""
+
+    folder: RunFolder
+    state: State
+
+
+def start(configuration: Configuration, sink: SinkFor, stop: Callable[[], str]) -> Summary:
+    """Make a run folder and drive it. Raises UserError before anything is spent."""
+    check_packages()
+    configuration = _seeded(configuration)
+    settings = configuration.settings
+    target = target_of(settings)
+    search = resolve(configuration, target)
+    folder = RunFolder.create(Path(settings.run.runs_dir), settings.run.exp_name or target.name)
+    try:
+        create(folder, snapshot_target(target, folder.target))
+        folder.config.write_text(effective_configuration(configuration))
+        return Summary(folder, drive(folder, search, sink, stop))
+    except BaseException:
+        if not folder.journal.exists():  # nothing has happened that is worth keeping
+            shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+
+
+def resume(folder: RunFolder, overrides: Sequence[Override], sink: SinkFor, stop: Callable[[], str]) -> Summary:
+    """Take a run up where its journal ends. Raises UserError."""
+    check_packages()
+    if not folder.config.is_file():
+        raise RunError(f"{folder.path} has no run.toml: it is no run folder, or not a whole one")
+    for override in overrides:
+        path = ".".join(override.keys)
+        if not path.startswith(CHANGEABLE):
+            raise ConfigError(
+                f"{override.origin} {path}: a run keeps it for life; resume may change {', '.join(CHANGEABLE)}. Start"
+                " a new run to change anything else"
+            )
+    configuration = configure(folder.config, overrides, known=known_names())
+    target = load_target(folder.target)
+    state = drive(folder, resolve(configuration, target), sink, stop)
+    folder.config.write_text(effective_configuration(configuration))
+    return Summary(folder, state)
+
+
+def target_of(settings: Settings) -> Target:
+    """The target that the settings name. Raises TargetError or ConfigError."""
+    run = settings.run
+    if run.target:
+        return load_target(Path(run.target), run.objectives)
+    if run.ref:
+        return target_from_parts(Path(run.ref), Path(run.acc_checker), Path(run.bench), run.objectives)
+    raise ConfigError("no target: give TARGET, its folder, or --ref, --acc-checker and --bench")
+
+
+def resolve(configuration: Configuration, target: Target) -> Search:
+    """Every name looked up and every option checked; nothing is built yet. Raises PluginError."""
+    settings = configuration.settings
+    policy = choices.policy(settings)
+    mutators = choices.mutators(settings)
+    judges, benchmarks = choices.judges(settings), choices.benchmarks(settings)
+    offers: dict[str, object] = {"mutators": tuple(choice.name for choice in mutators)}
+    if settings.limits.max_rounds is not None:
+        offers["max_rounds"] = settings.limits.max_rounds
+    policy_class = _checked(configuration, policy, offers)
+    if "max_rounds" in offers and "max_rounds" not in inspect.signature(policy_class).parameters:
+        raise ConfigError(
+            f"{configuration.origin('limits', 'max_rounds')}: the policy {policy.name!r} has no rounds; limit it by"
+            " max_candidates, or by max_generations and children_per_generation"
+        )
+    plugins: dict[tuple[Stage, str], PluginSpec] = {}
+    wishes: dict[Stage, dict[str, float]] = {stage: {} for stage in Stage}
+    for stage, group in ((Stage.MUTATE, mutators), (Stage.JUDGE, judges), (Stage.BENCHMARK, benchmarks)):
+        for choice in group:
+            plugins[stage, choice.name] = _spec(choice)
+            for name, amount in resources(_checked(configuration, choice)).items():
+                wishes[stage][name] = max(amount, wishes[stage].get(name, 0.0))
+    extra = [(Stage.JUDGE, c) for c in judges[1:]] + [(Stage.BENCHMARK, c) for c in benchmarks[1:]]
+    assert settings.run.seed is not None, "drawn at the start"
+    return Search(
+        seed=settings.run.seed,
+        policy=_spec(policy),
+        offers=offers,
+        plugins=plugins,
+        steps=tuple((stage, choice.name, choice.timeout_s or 3600.0) for stage, choice in extra),
+        limits=_limits(settings),
+        mutate_timeout_s=settings.limits.mutate_timeout_s,
+        retries_max=settings.limits.retries_max,
+        pool=settings.run.pool,
+        address=settings.run.address,
+        roles={stage: _role(settings, target, stage, wishes[stage]) for stage in Stage},
+        sandbox=settings.run.sandbox,
+    )
+
+
+def _seeded(configuration: Configuration) -> Configuration:
+    run = configuration.settings.run
+    if run.seed is not None:
+        return configuration
+    seeded = run.model_copy(update={"seed": secrets.randbits(32)})
+    origins = {**configuration.origins, ("run", "seed"): "drawn"}
+    return replace(configuration, settings=configuration.settings.model_copy(update={"run": seeded}), origins=origins)
+
+
+def _spec(choice: Choice) -> PluginSpec:
+    return PluginSpec(cast(Kind, choice.kind), choice.name, choice.reference, dict(choice.options))
+
+
+def _checked(configuration: Configuration, choice: Choice, offers: Mapping[str, object] | None = None) -> type:
+    origins = configuration.option_origins(*choice.section)
+    return check(cast(Kind, choice.kind), choice.reference, choice.options, offers=offers, origins=origins)
+
+
+def _limits(settings: Settings) -> Limits:
+    limits = settings.limits
+    attempts_max = limits.max_candidates
+    if limits.max_generations is not None:
+        generations = limits.max_generations * (limits.children_per_generation or CHILDREN_PER_GENERATION)
+        attempts_max = min(generations, attempts_max or generations)
+    return Limits(
+        open_max=settings.run.lanes,
+        attempts_max=attempts_max,
+        run_s=limits.budget_time_s,
+        cost_usd=limits.budget_usd,
+        drain_s=limits.drain_s,
+        failed_in_row_max=limits.failed_in_row_max,
+    )
+
+
+def _role(settings: Settings, target: Target, stage: Stage, wishes: Mapping[str, float]) -> Role:
+    """Workers of a role: the configuration's word first, then the target's, then the plug-ins', then defaults.
+
+    As many mutators and judges as lanes; one benchmark, so that two measurements never disturb each other.
+    """
+    table = getattr(settings.roles, stage.value)
+    asked = {_SPELT.get(name, name): amount for name, amount in wishes.items()}
+    asked |= {_SPELT.get(name, name): amount for name, amount in target.resources.get(stage.value, {}).items()}
+    default = Role(slots=1 if stage is Stage.BENCHMARK else settings.run.lanes)
+    cpus, gpus, memory_mb = asked.pop("cpus", None), asked.pop("gpus", None), asked.pop("memory_mb", None)
+    return Role(
+        slots=table.slots or default.slots,
+        cpus=_first(table.cpus, cpus, default.cpus),
+        gpus=_first(table.gpus, gpus, default.gpus),
+        memory_mb=int(_first(table.memory_mb, memory_mb, default.memory_mb)),
+        resources={**asked, **table.resources},
+    )
+
+
+_SPELT = {"CPU": "cpus", "GPU": "gpus"}
+
+
+def _first(*values: float | None) -> float:
+    return next(value for value in values if value is not None)
