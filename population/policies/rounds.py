@@ -90,9 +90,9 @@ class Rounds(Breeder):
     def _comparison(self, attempt: AttemptId, point: Vector | None) -> str:
         """What to tell of an admitted child that the head did not move to."""
         if point is None:
-            return f"{attempt} passed every gate, but an objective was not measured."
+            return f"attempt {attempt} passed every gate, but an objective was not measured."
         parts = [
             f"{objective.name} {objective.sign * new:g} against {objective.sign * old:g} {objective.unit}".rstrip()
             for objective, new, old in zip(self._objectives, point, self._standing, strict=True)
         ]
-        return f"{attempt} passed every gate, but is no better: {', '.join(parts)}."
+        return f"attempt {attempt} passed every gate, but is no better: {', '.join(parts)}."
