@@ -48,9 +48,9 @@ def status_of(error: BaseException) -> int:
         case UserError():
             return _say(str(error), USER)
         case LedgerError():
-            return _say(f"{error}\nNothing acknowledged is lost. Mend it, then go on with: {_resume(error)}", LEDGER)
+            return _say(f"{_noted(error)}\nWhat was written before is safe.", LEDGER)
         case OSError() if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            return _say(f"no space left: {error}", LEDGER)
+            return _say(f"no space left: {_noted(error)}", LEDGER)
         case OSError() if error.filename is not None:
             return _say(f"{error.filename}: {error.strerror}", USER)
         case Fault() | RaysearchError():
@@ -63,9 +63,8 @@ def _bug(error: BaseException) -> int:
     """A bug of ours: what a report needs is named, and the traceback kept in a file."""
     kind = "an invariant is broken" if isinstance(error, Invariant) else type(error).__name__
     text = "".join(traceback.format_exception(error))
-    notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
     where = _keep(text)
-    lines = [f"internal error: {kind}: {error}", *notes, f"The traceback is in {where}." if where else text]
+    lines = [f"internal error: {kind}: {_noted(error)}", f"The traceback is in {where}." if where else text]
     lines.append(f"This is a bug in raysearch. Please report it to {ISSUES} with these lines and that file.")
     return _say("\n".join(lines), BUG)
 
@@ -79,9 +78,9 @@ def _keep(text: str) -> Path | None:
     return None
 
 
-def _resume(error: BaseException) -> str:
-    run = next((note for note in getattr(error, "__notes__", ()) if note.startswith("run ")), "")
-    return f"raysearch resume {run.split()[1]}" if run else "raysearch resume"
+def _noted(error: BaseException) -> str:
+    """The message, and what was noted on the way: the run, its last entry, how to go on."""
+    return "\n".join([str(error), *getattr(error, "__notes__", ())])
 
 
 def _say(text: str, status: int) -> int:

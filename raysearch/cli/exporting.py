@@ -10,7 +10,7 @@ import msgspec
 
 from raysearch.cli.opened import OpenedRun
 from raysearch.errors import RunError
-from raysearch.sinks.lines import number, one_line
+from raysearch.sinks.lines import number, objective, one_line
 from raysearch.types import SEED, AttemptId, Stage
 from raysearch.views import SCHEMA, Row, attempt
 
@@ -90,8 +90,7 @@ def _readme(opened: OpenedRun, row: dict[str, Any], ancestors: int) -> str:
     lines = []
     for name, value in row["metrics"].items():
         axis = axes.get(name)
-        more = f" ({axis.goal}{', ' + axis.unit if axis.unit else ''})" if axis else ""
-        lines.append(f"| {name}{more} | {'' if value is None else number(value, 9)} |")
+        lines.append(f"| {objective(axis) if axis else name} | {'' if value is None else number(value, 9)} |")
     which = "the seed program" if row["id"] == SEED else f"candidate {row['id']}"
     told = f"\n{one_line(row['summary'])}\n" if row["summary"] else ""
     return "\n".join(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from raysearch.cli.suggest import RUNS_DIR
 from raysearch.errors import RunError
 from raysearch.facts import AttemptOpened, Entry, Mutated
 from raysearch.ledger import RunLock, read_journal
@@ -39,7 +40,7 @@ class OpenedRun:
         if owner is not None and (owner.host != socket.gethostname() or _alive(owner.pid)):
             return f"driven by process {owner.pid} on {owner.host}"
         why = run.stopped_by or "its driver is gone"
-        return f"stopped: {why}. Go on with: raysearch resume {self.folder.name}"
+        return f"stopped: {why}. Go on with: {resume_hint(self.folder)}"
 
     def trace(self, attempt: AttemptId) -> list[Entry]:
         """The entries of one attempt. Raises RunError."""
@@ -76,6 +77,16 @@ class OpenedRun:
         if proposal.parents:
             return self.repository().commit_of(proposal.parents[0]), commit
         return start.origin, commit
+
+
+def resume_hint(folder: RunFolder) -> str:
+    """The command that goes on with a run, as it must be typed in the working directory."""
+    if folder.path.parent == Path(RUNS_DIR).resolve():
+        return f"raysearch resume {folder.name}"
+    try:
+        return f"raysearch resume {folder.path.relative_to(Path.cwd())}"
+    except (ValueError, OSError):
+        return f"raysearch resume {folder.path}"
 
 
 def _alive(pid: int) -> bool:

@@ -9,6 +9,9 @@ import click
 
 from raysearch.errors import nearest
 
+RUNS_DIR = "exp_env"
+"""Where runs are kept unless told otherwise."""
+
 
 class Choice(click.Choice[str]):
     """One of a few names."""
@@ -47,7 +50,7 @@ def runs_dir(command: Callable[..., Any]) -> Callable[..., Any]:
     """The option that says where runs are kept."""
     option = click.option(
         "--runs-dir",
-        default="exp_env",
+        default=RUNS_DIR,
         show_default=True,
         type=click.Path(file_okay=False),
         help="Where runs are kept.",

@@ -6,7 +6,17 @@ import time
 from collections.abc import Sequence
 
 from raysearch.facts import AttemptClosed, AttemptOpened, Entry, JobFailed, Judged, Measured, Mutated
-from raysearch.sinks.lines import budget, duration, frontier_cells, name_of, number, objective, one_line, verdict
+from raysearch.sinks.lines import (
+    budget,
+    duration,
+    frontier_cells,
+    name_of,
+    number,
+    objective,
+    one_line,
+    unit_of,
+    verdict,
+)
 from raysearch.types import Brief, Candidate, Objective, Outcome, Verdict
 from raysearch.views import Projection, mutators
 
@@ -133,7 +143,7 @@ def _work(fact: object) -> list[str]:
         case Measured(_, benchmark, measurements):
             rows = [["", "value", "unit", "goal", "samples", "least", "most"]]
             rows += [
-                [m.name, number(m.value, 9), m.unit, m.goal, str(len(m.samples)), *_range(m.samples)]
+                [m.name, number(m.value, 9), unit_of(m.unit), m.goal, str(len(m.samples)), *_range(m.samples)]
                 for m in measurements
             ]
             return [line(benchmark, ""), table(rows, right=(1, 4, 5, 6))]

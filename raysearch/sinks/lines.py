@@ -72,9 +72,14 @@ def origin(parents: Iterable[AttemptId]) -> str:
     return f"from {' and '.join(names)}" if names else ""
 
 
+def unit_of(text: str) -> str:
+    """A unit as it is shown: that of pure numbers, ``1``, is not."""
+    return "" if text == "1" else one_line(text, 24)
+
+
 def metrics(measurements: Iterable[Measurement]) -> str:
     """``sum_radii 2.63, latency 12.1 ms``."""
-    return ", ".join(f"{m.name} {number(m.value)} {m.unit}".rstrip() for m in measurements)
+    return ", ".join(f"{m.name} {number(m.value)} {unit_of(m.unit)}".rstrip() for m in measurements)
 
 
 def frontier_cells(objectives: Sequence[Objective], candidates: Sequence[Candidate]) -> list[list[str]]:
@@ -94,16 +99,14 @@ def frontier_cells(objectives: Sequence[Objective], candidates: Sequence[Candida
 def _shown_metrics(objectives: Sequence[Objective], candidates: Sequence[Candidate]) -> list[tuple[str, str]]:
     """Name and heading of the metrics to show: objectives with their direction and unit, then others."""
     first = sorted(objectives, key=lambda axis: not axis.primary)
-    units = {m.name: m.unit for c in candidates for m in c.measurements}
+    units = {m.name: unit_of(m.unit) for c in candidates for m in c.measurements}
+    arrow = {"max": "↑", "min": "↓"}
     names = [
-        (
-            axis.name,
-            f"{axis.name} {'↑' if axis.goal == 'max' else '↓'} {axis.unit or units.get(axis.name, '')}".rstrip(),
-        )
+        (axis.name, f"{axis.name} {arrow[axis.goal]} {unit_of(axis.unit) or units.get(axis.name, '')}".rstrip())
         for axis in first
     ]
     known = {axis.name for axis in objectives}
-    others = {m.name: m.unit for c in candidates for m in c.measurements if m.name not in known}
+    others = {m.name: unit_of(m.unit) for c in candidates for m in c.measurements if m.name not in known}
     return [*names, *((name, f"{name} {unit}".rstrip()) for name, unit in others.items())][:METRICS_MAX]
 
 
@@ -116,7 +119,7 @@ def _values(name: str, candidates: Sequence[Candidate], noise: float) -> list[st
 
 def objective(axis: Objective) -> str:
     """``latency (min, ms)``."""
-    return f"{axis.name} ({', '.join(part for part in (axis.goal, axis.unit) if part)})"
+    return f"{axis.name} ({', '.join(part for part in (axis.goal, unit_of(axis.unit)) if part)})"
 
 
 def budget(limits: Limits) -> str:

@@ -37,7 +37,7 @@ class PlainLines:
             self._closed(progress.recent[-1])
         elif isinstance(fact, SessionClosed | RunEnded):
             self._summary()
-            self._say(f"over: {one_line(fact.reason)}")
+            self._say(f"{'over' if isinstance(fact, RunEnded) else 'stopped'}: {one_line(fact.reason)}")
 
     def started(self, job: Job) -> None:
         self._progress.handed_out(job)

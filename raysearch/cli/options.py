@@ -1,0 +1,103 @@
+"""The flags of ``run`` and ``resume``, and the configuration that they make."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from raysearch.cli.suggest import Choice
+
+if TYPE_CHECKING:
+    from raysearch.config.layers import Configuration, Override
+
+_UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg] # generic only from click 8.4 on
+    """Seconds, or amounts with units: ``180``, ``90s``, ``15m``, ``1h30m``, ``2d``."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip().lower()
+        try:
+            return float(text)
+        except ValueError:
+            parts = _PART.findall(text)
+        if not parts or "".join(number + unit for number, unit in parts) != text:
+            self.fail(f"{value!r} is no duration: give seconds, or as in 90s, 15m, 1h30m, 2d.", param, ctx)
+        return sum(float(number) * _UNIT_S[unit] for number, unit in parts)
+
+
+Decorated = Callable[..., Any]
+
+
+def _all(*options: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:
+    def decorate(command: Decorated) -> Decorated:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+session_flags = _all(
+    click.option("--max-candidates", type=int, help="Candidates to try, the seed not counted."),
+    click.option("--max-rounds", type=int, help="Rounds of the single-lineage policies."),
+    click.option("--max-generations", type=int, help="Generations of the population policies."),
+    click.option("--children-per-generation", type=int, help="Candidates that make a generation."),
+    click.option("--budget-time", type=Duration(), help="Time to search, over all sessions: 180, 15m, 1h30m."),
+    click.option("--lanes", type=int, help="Candidates under way at once."),
+    click.option("--pool", type=Choice(("ray", "inline")), help="Where jobs run: Ray actors, or this process."),
+    click.option("--address", help="Ray cluster, HOST:PORT or auto; local starts one on this machine."),
+    click.option(
+        "--sandbox",
+        type=Choice(("auto", "bubblewrap", "none")),
+        help="How candidates are confined; auto insists on it.",
+    ),
+    click.option("--set", "sets", metavar="KEY=VALUE", multiple=True, help="Any value of the configuration."),
+)
+"""What may differ from one session of a run to the next."""
+
+run_flags = _all(
+    click.option("--ref", type=click.Path(), help="Reference folder, with OBJECTIVE.md beside it."),
+    click.option("--acc-checker", type=click.Path(), help="Accuracy checker: folder or script."),
+    click.option("--bench", type=click.Path(), help="Benchmark: folder or script."),
+    click.option("--objective", metavar="NAME:max|min", multiple=True, help="Repeatable; the first is primary."),
+    click.option("--outer-loop", metavar="POLICY", help="Policy: a name, package.module:Class or file.py:Class."),
+    click.option("--mutator", multiple=True, help="Repeatable: a name, package.module:Class or file.py:Class."),
+    click.option("--frontier-bias", type=float, help="Share of parents drawn from the frontier, 0 to 1."),
+    click.option("--seed", type=int, help="Seed of all randomness."),
+    click.option("--exp-name", help="Last part of the run folder's name."),
+    click.option("--config", type=click.Path(), help="TOML file; flags and --set go over it."),
+)
+"""What a run keeps for life."""
+
+
+def overrides_of(flags: Mapping[str, object]) -> list[Override]:
+    """The flags that were given, as overrides; ``--set`` comes before the others, which win."""
+    from raysearch.config.layers import FLAGS, flag_override, set_override
+
+    sets = flags.get("sets")
+    given = [set_override(str(text)) for text in (sets if isinstance(sets, tuple) else ())]
+    for flag in FLAGS:
+        value = flags.get(flag.removeprefix("--").replace("-", "_"))
+        if value is not None and value != ():
+            given.append(flag_override(flag, value))
+    return given
+
+
+def configuration_of(target: str | None, config: str | None, flags: Mapping[str, object]) -> Configuration:
+    """Defaults, file, ``--set`` and flags. Raises ConfigError with every problem and its place."""
+    from raysearch.config.layers import configure, target_override
+    from raysearch.plugins import known_names
+
+    overrides = overrides_of(flags)
+    if target is not None:
+        overrides.append(target_override(target))
+    return configure(Path(config) if config else None, overrides, known=known_names())

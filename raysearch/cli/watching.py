@@ -1,0 +1,87 @@
+"""All that looks on while a run goes, put together."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from raysearch import views
+from raysearch.facts import Entry
+from raysearch.ledger import read_journal
+from raysearch.protocols import Sink
+from raysearch.run.folder import RunFolder
+from raysearch.sinks.fanout import Fanout
+from raysearch.sinks.files import AttemptFiles, BestBranch, ViewFiles
+from raysearch.sinks.plain import PlainLines
+from raysearch.sinks.progress import Progress
+from raysearch.sinks.runlog import RunLog
+from raysearch.types import Job
+
+if TYPE_CHECKING:
+    from raysearch.sinks.live import LiveView
+
+
+class Folding:
+    """Keeps a projection up to date; stands first among sinks, so that the others find it so."""
+
+    def __init__(self, projection: views.Projection) -> None:
+        self._projection = projection
+
+    def told(self, entry: Entry) -> None:
+        self._projection.told(entry)
+
+    def started(self, job: Job) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Watch:
+    """Makes the sinks of a run when its folder is known, and keeps the projection for afterwards."""
+
+    def __init__(self, notice: Callable[[], str]) -> None:
+        self.projection = views.Projection()
+        self.folder: RunFolder | None = None
+        self.complaints: list[str] = []
+        self._notice = notice
+
+    def __call__(self, folder: RunFolder) -> Sink:
+        """Catch up with the journal, then look on from there."""
+        self.folder, run = folder, self.projection
+        progress = Progress(lambda: run.skyline)
+        files = AttemptFiles(folder.attempts, views.attempt)
+        if folder.journal.exists():
+            for entry in read_journal(folder.journal):
+                run.told(entry)
+                progress.told(entry)
+                files.told(entry)
+        log, view = RunLog(folder.logs), self._view(progress)
+
+        def complain(text: str) -> None:
+            self.complaints.append(text)
+            view.note(text)
+            log.note(text)
+
+        best = BestBranch(folder.workspace, lambda: run.skyline.best)
+        return Fanout([Folding(run), log, view, files, ViewFiles(folder.path, self._documents), best], complain)
+
+    def _view(self, progress: Progress) -> PlainLines | LiveView:
+        if not sys.stderr.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+            return PlainLines(sys.stderr, progress)
+        from rich.console import Console
+
+        from raysearch.sinks.live import LiveView
+
+        return LiveView(Console(stderr=True), progress, self._notice)
+
+    def _documents(self) -> Mapping[str, Iterable[bytes]]:
+        return {
+            "population.json": views.population(self.projection),
+            "rounds.json": views.rounds(self.projection),
+            "state.json": [msgspec.json.format(msgspec.json.encode(views.summary(self.projection))), b"\n"],
+        }
