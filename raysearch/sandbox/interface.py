@@ -14,7 +14,11 @@ from raysearch.target import SandboxLimits
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A folder or file of this machine, and the absolute path at which a command should see it."""
+    """A folder or file of this machine, and the absolute path at which a command should see it.
+
+    ``inside`` may lie in another mount only where that has a folder of this name. Commands of root run as somebody
+    else: what they should read must be readable by everybody (umask 022); what they may write is lent to them.
+    """
 
     source: Path
     inside: str

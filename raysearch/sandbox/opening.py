@@ -9,9 +9,9 @@ from pathlib import Path
 from raysearch.errors import ConfigError, SandboxFault, nearest
 from raysearch.process.environment import STANDARD_PATH
 from raysearch.sandbox import cgroups
+from raysearch.sandbox.bare import Bare
 from raysearch.sandbox.bubblewrap import Bubblewrap
 from raysearch.sandbox.interface import Mount, Sandbox
-from raysearch.sandbox.plain import Plain
 from raysearch.target import SandboxLimits
 
 KINDS = ("auto", "bubblewrap", "none")
@@ -30,7 +30,7 @@ def open_sandbox(kind: str = "auto", *, run: str = "") -> Sandbox:
     cgroups.sweep()
     home = cgroups.find()
     if kind == "none":
-        return Plain(run=run, home=home)
+        return Bare(run=run, home=home)
     executable = shutil.which("bwrap") or shutil.which("bwrap", path=STANDARD_PATH)
     if executable is None:
         raise ConfigError(_absent())

@@ -14,7 +14,7 @@ from raysearch.sandbox.limits import enforced
 from raysearch.target import SandboxLimits
 
 
-class Plain:
+class Bare:
     """Runs commands on the bare machine: read-only mounts are not read-only, and the network is there."""
 
     name = "none"
