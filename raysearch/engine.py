@@ -150,7 +150,7 @@ class Engine:
                 slots = min(slots, limits.attempts_max - self.state.attempts_total)
             if slots <= 0:
                 return
-            proposals = self.policy.ask(self.state, slots, stream(self.state.start.seed, "ask", self.state.seq))
+            proposals = self.policy.ask(self.state, slots, stream(self.state.start.seed, "ask", self.state.attempts_total))
             self._check(proposals, slots)
             if not proposals:
                 return

@@ -39,7 +39,8 @@ class Completed:
     stderr: str
     took_s: float
     ended_by: str = ""
-    """Empty, or which limit ended it: ``time``, ``memory``, ``output``, ``processes``, ``cpu``."""
+    """Empty, or which limit ended it: ``time``, ``memory``, ``output``, ``processes``, ``cpu``, ``files``; or
+    ``cancelled``."""
     leftovers: tuple[str, ...] = ()
     """Names of processes that it left running, and that were ended with it."""
 
