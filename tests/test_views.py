@@ -7,7 +7,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from journals import OBJECTIVES, Journal, commit_of, lively
 
@@ -52,6 +52,7 @@ def brute(objectives: tuple[Objective, ...], candidates: list[Candidate]) -> lis
     return kept
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 4), size=st.integers(0, 60), steps=st.integers(1, 12))
 def test_the_skyline_is_what_the_definition_says(seed: int, count: int, size: int, steps: int) -> None:
     rng = random.Random(seed)

@@ -33,6 +33,8 @@ ISSUES = "the project's issue tracker"
 def status_of(error: BaseException) -> int:
     """Say on stderr what went wrong, once and without a traceback; return the exit status."""
     match error:
+        case SystemExit(code=1):  # how click leaves when whoever read our output has seen enough
+            return 0
         case SystemExit():
             return error.code if isinstance(error.code, int) else int(error.code is not None)
         case click.exceptions.Exit():

@@ -45,7 +45,8 @@ def run(
         return _show(configuration, as_json)
     from raysearch.run.start import start
 
-    return _driven(lambda watch, stopper: start(configuration, watch, stopper), as_json)
+    words = "starting Ray, which takes some seconds" if configuration.settings.run.pool == "ray" else "starting"
+    return _driven(words, lambda watch, stopper: start(configuration, watch, stopper), as_json)
 
 
 @click.command("resume", cls=Command)
@@ -68,15 +69,18 @@ def _resumed(reference: str | None, flags: dict[str, object], as_json: bool) -> 
     where = flags.pop("runs_dir", None)
     folder = RunFolder.find(reference, Path(str(where or RUNS_DIR)))
     overrides = overrides_of(flags)
-    return _driven(lambda watch, stopper: resume(folder, overrides, watch, stopper), as_json)
+    return _driven(
+        f"going on with {folder.name}", lambda watch, stopper: resume(folder, overrides, watch, stopper), as_json
+    )
 
 
-def _driven(drive: Callable[[Watch, Stopper], object], as_json: bool) -> int:
+def _driven(words: str, drive: Callable[[Watch, Stopper], object], as_json: bool) -> int:
     """Drive a run, then say what came of it; the exit status."""
     from raysearch.cli.opened import resume_hint
     from raysearch.cli.stopping import Stopper
     from raysearch.cli.watching import Watch
 
+    click.echo(f"raysearch: {words}", err=True)
     with Stopper() as stopper:
         watch = Watch(lambda: stopper.notice)
         try:
@@ -86,7 +90,7 @@ def _driven(drive: Callable[[Watch, Stopper], object], as_json: bool) -> int:
                 error.add_note(f"run {watch.folder.name} at seq {watch.projection.seq}")
                 error.add_note(f"Go on with: {resume_hint(watch.folder)}")
             raise
-    _conclude(watch, as_json)
+        _conclude(watch, as_json)
     if stopper.status and not watch.projection.ended:
         return stopper.status
     return 0 if len(watch.projection.skyline) else exits.EMPTY
