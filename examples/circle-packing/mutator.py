@@ -22,6 +22,7 @@ from raysearch.types import Brief, Mutation
 PROGRAM = "solution.py"
 SAME = 1e-9
 """Two layouts whose sums differ by less are taken for one (or for images of one)."""
+PATIENCE = 4
 
 TEMPLATE = '''"""26 circles in the unit square; the sum of their radii is {total!r}."""
 
@@ -76,16 +77,20 @@ class Relocate:
     def _walk(
         self, parent: Layout | None, others: list[Layout], known: list[float], rng: np.random.Generator
     ) -> tuple[Layout, str]:
-        """The best layout met whose sum is not among ``known`` (the best of all if there is none), and its move."""
+        """The best layout met whose sum is not among ``known``, and the move that led to it.
+
+        A walk that met nothing new goes on, up to `PATIENCE` times its length; then the best of all must do.
+        """
         at, how = self._start(parent, others, rng)
         met = [] if at is parent else [(at, how)]
-        for _ in range(self.polishes - len(met)):
+        new = _unknown(met, known)
+        while len(met) < self.polishes or (not new and len(met) < PATIENCE * self.polishes):
             move = _draw_move(rng)
             there = settle(polish(MOVES[move][0](at, rng)))
             met.append((there, move))
+            new += _unknown(met[-1:], known)
             if there.total >= at.total or rng.random() < math.exp((there.total - at.total) / self.warmth):
                 at = there
-        new = [(layout, move) for layout, move in met if all(abs(layout.total - t) > SAME for t in known)]
         return max(new or met, key=lambda item: item[0].total)
 
     def _start(self, parent: Layout | None, others: list[Layout], rng: np.random.Generator) -> tuple[Layout, str]:
@@ -121,6 +126,10 @@ def write_layout(layout: Layout) -> str:
     centers = "\n".join(f"    ({x!r}, {y!r})," for x, y in layout.centers.tolist())
     radii = "\n".join(f"    {r!r}," for r in layout.radii.tolist())
     return TEMPLATE.format(total=layout.total, centers=centers, radii=radii)
+
+
+def _unknown(met: list[tuple[Layout, str]], known: list[float]) -> list[tuple[Layout, str]]:
+    return [(layout, move) for layout, move in met if all(abs(layout.total - total) > SAME for total in known)]
 
 
 def _array(value: object) -> Array:

@@ -2,8 +2,8 @@
 
 Usage: benchmark.py --candidate DIR --reference DIR --seed N --result FILE
 
-Ends with status 1 and writes nothing where `pack()` does not return a valid packing this time: the accuracy checker
-comes first, so such a candidate answers differently from call to call.
+Refuses a candidate whose `pack()` does not return a valid packing this time: the accuracy checker comes first, so such
+a candidate answers differently from call to call.
 """
 
 from __future__ import annotations
@@ -34,16 +34,21 @@ def sum_radii(folder: Path, limit_s: float) -> float:
     return math.fsum(packing.radii)
 
 
+def metrics(folder: Path, limit_s: float) -> dict[str, object]:
+    """The measurement of the candidate in ``folder``, as the result file holds it."""
+    conditions = {"tolerance": "0", "arithmetic": "rational", "python": platform.python_version()}
+    result: dict[str, object] = {"schema": "raysearch.metrics/1", "conditions": conditions}
+    try:
+        total = sum_radii(folder, limit_s)
+    except BadCandidate as refusal:
+        return {**result, "refused": f"pack() gave no valid packing when it was called for measuring: {refusal}"}
+    metric = {"name": "sum_radii", "unit": "1", "direction": "max", "samples": [total], "conditions": {}}
+    return {**result, "metrics": [metric]}
+
+
 def main() -> None:
     call = read_call(__doc__)
-    try:
-        total = sum_radii(call.candidate, call.limit_s)
-    except BadCandidate as refusal:
-        sys.exit(f"pack() gave no valid packing when it was called for measuring: {refusal}")
-    metric = {"name": "sum_radii", "unit": "1", "direction": "max", "samples": [total], "conditions": {}}
-    conditions = {"tolerance": "0", "arithmetic": "rational", "python": platform.python_version()}
-    result: dict[str, object] = {"schema": "raysearch.metrics/1", "metrics": [metric], "conditions": conditions}
-    write_result(call.result, result)
+    write_result(call.result, metrics(call.candidate, call.limit_s))
 
 
 if __name__ == "__main__":

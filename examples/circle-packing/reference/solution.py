@@ -43,13 +43,16 @@ def slack_gradient(z):
     return np.concatenate([WALLS, matrix])
 
 
+def minus_sum(z):
+    return -z[R].sum(), -np.repeat([0.0, 0.0, 1.0], COUNT)
+
+
 def polished(centers):
     """The local optimum that SLSQP finds from ``centers`` and small radii, as one vector x, y, r."""
-    gain = np.concatenate([np.zeros(2 * COUNT), np.ones(COUNT)])
     answer = minimize(
-        lambda z: -gain @ z,
+        minus_sum,
         np.concatenate([centers.T.ravel(), np.full(COUNT, 0.01)]),
-        jac=lambda z: -gain,
+        jac=True,
         bounds=[(0.0, 1.0)] * (2 * COUNT) + [(0.0, 0.5)] * COUNT,
         constraints={"type": "ineq", "fun": slack, "jac": slack_gradient},
         method="SLSQP",
