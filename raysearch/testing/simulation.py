@@ -308,7 +308,7 @@ def _asks_otherwise(run: _Run, entries: Sequence[Entry]) -> Iterator[str]:
         except AssertionError:
             return  # said already
         for again in ("rebuilt from the journal", "asked again"):
-            proposals = tuple(policy.ask(state, one.slots, stream(state.start.seed, "ask", state.seq)))
+            proposals = tuple(policy.ask(state, one.slots, stream(state.start.seed, "ask", state.attempts_total)))
             if proposals != one.proposals:
                 yield f"at line {one.seq} a policy {again} asks for something else"
 
