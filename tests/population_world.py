@@ -161,6 +161,13 @@ class World:
             self._close(rng.choice(sorted(self.open)), rng)
         return proposals
 
+    def walk(self, seed: int, steps: int = 40) -> World:
+        """So many steps of a run that ``seed`` decides."""
+        rng = random.Random(seed)
+        for _ in range(steps):
+            self.step(rng)
+        return self
+
     def _close(self, number: AttemptId, rng: random.Random) -> None:
         proposal, fate = self.open[number].proposal, rng.random()
         if fate < 0.04:

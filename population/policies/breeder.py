@@ -78,7 +78,6 @@ class Breeder(ABC):
             self._frontier.insert(fact.attempt, point)
             if self._founder is None:
                 self._founder = fact.attempt
-                self._draft, self._draft_reason = None, ""
         if fact.outcome is Outcome.REJECTED:
             self._refused(fact, proposal)
 
