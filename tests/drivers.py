@@ -35,7 +35,8 @@ class Driver:
     process: subprocess.Popen[str] | None = None
 
     def start(self, extra: Sequence[str] = (), preexec: Callable[[], None] | None = None) -> None:
-        verb = ["resume"] if self.journal is not None else ["run", str(self.target), "--mutator", f"{TOYS}:{self.mutator}"]
+        begin = ["run", str(self.target), "--mutator", f"{TOYS}:{self.mutator}"]
+        verb = ["resume"] if self.journal is not None else begin
         flags = [*self.flags] if verb[0] == "run" else []
         self.process = subprocess.Popen(
             [sys.executable, "-m", "raysearch", *verb, *flags, *extra, "--runs-dir", str(self.runs), "--json"],

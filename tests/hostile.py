@@ -97,9 +97,9 @@ EXPECTED = {
 
 def make_hostile_target(folder: Path) -> Path:
     make_target(folder, seed=None, target_toml=LIMITS, checker=CHECKER)
-    (folder / "benchmark" / "benchmark.py").write_text(
-        (folder / "benchmark" / "benchmark.py").read_text().replace('(pathlib.Path(a.candidate) / "x.txt").read_text()', "'9'")
-    )
+    benchmark = folder / "benchmark" / "benchmark.py"
+    measured = '(pathlib.Path(a.candidate) / "x.txt").read_text()'
+    benchmark.write_text(benchmark.read_text().replace(measured, "'9'"))
     (folder / "objectives.toml").write_text(OBJECTIVES)
     return folder
 

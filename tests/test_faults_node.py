@@ -39,7 +39,11 @@ class TwoNodes:
 def two_nodes() -> Iterator[TwoNodes]:
     script = Path(__file__).with_name("cluster_of_two.py")
     process = subprocess.Popen(
-        [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, str(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     try:
         yield TwoNodes(process)

@@ -30,8 +30,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         server.listen()
         config = [f'[run]\ntarget = "{make_hostile_target(folder / "target")}"\nouter_loop = "{HERE}:EachOnce"']
         config.append(f"mutators = {json.dumps(list(PROGRAMS))}\npool = 'inline'\n")
-        for name in PROGRAMS:
-            config.append(f'[mutator.{name}]\nuse = "{HERE}:Writes"\nname = "{name}"\nport = {server.getsockname()[1]}\n')
+        port = server.getsockname()[1]
+        config += [f'[mutator.{n}]\nuse = "{HERE}:Writes"\nname = "{n}"\nport = {port}\n' for n in PROGRAMS]
         (folder / "run.toml").write_text("\n".join(config))
         done = subprocess.run(
             [sys.executable, "-m", "raysearch", "run", "--config", "run.toml", "--runs-dir", "runs", "--json"],
