@@ -52,14 +52,14 @@ def python_constants(text: str) -> list[Constant]:
         raise Unreadable(getattr(error, "lineno", None) or 1, f"this is not Python ({error})") from None
     places = _Places(text)
     found = []
-    for node in body:
+    for node, after in zip(body, [*body[1:], None], strict=False):
         target, value = _assigned(node)
         if target is None or value is None:
             continue
-        spec = comments.pop(node.end_lineno or node.lineno, None)
-        span = places.span(value)
+        last = after is None or after.lineno != node.end_lineno  # of its line, so that the comment is about it
+        spec = comments.pop(node.end_lineno or node.lineno, None) if last else None
         elements = [places.span(e) for e in value.elts] if isinstance(value, ast.Tuple | ast.List) else []
-        found.append(Constant(target, node.lineno, *span, _literal(value), tuple(elements), spec))
+        found.append(Constant(target, node.lineno, *places.span(value), _literal(value), tuple(elements), spec))
     for line in comments:
         raise Unreadable(line, f"a `tune:` comment must follow a constant at the top level, {_EXAMPLE}")
     return found
@@ -114,23 +114,20 @@ _SUFFIX = r"(?:_?[fiu](?:8|16|32|64|size)|[fFlLuU]{1,3})?"
 _QUOTED = r'"(?:[^"\\]|\\.)*"' + r"|'(?:[^'\\]|\\.)*'"
 _WORD = r"[A-Za-z_][\w.:]*"
 _SCALAR = re.compile(rf"(?P<quoted>{_QUOTED})|(?P<number>{_NUMBER}){_SUFFIX}(?![\w.])|(?P<word>{_WORD})")
-_LINE = re.compile(
-    r"""
-    (?P<lead> (?: [^="'\n]*? [\s*&] )? )
+_VALUE = rf"""(?P<value> [\[({{] [^\])}}]* [\])}}] | {_QUOTED} | [^\s,;/\#"'(\[{{]+ ) \s* [;,]? \s*"""
+_DEFINE = re.compile(rf"\s* \#\s*define \s+ (?P<name> [A-Za-z_]\w* ) \s+ {_VALUE}", re.VERBOSE)
+_ASSIGN = re.compile(
+    rf"""
+    (?: [^="'\#\n]*? [\s*&] )?
     (?P<name> [A-Za-z_][\w-]* ) \s*
     (?: \[ [^\]]* \] \s* )*
-    (?: :(?![=:]) [^="'\#/\n]*? = | := | = | : | (?<=\s) ) \s*
-    (?P<value> [\[({] [^\])}]* [\])}] | """
-    + _QUOTED
-    + r""" | [^\s,;/\#"'(\[{]+ )
-    \s* [;,]? \s*
-    (?: (?: // | \# | /\* | -- | % ) \s* (?: tune: \s* (?P<spec> .*? ) \s* (?:\*/)? | .* ) )?
-    \s*
-    """,
+    (?: :(?![=:]) [^="'\#/\n]*? = | := | =(?!=) | :(?![=:]) ) \s*
+    {_VALUE}""",
     re.VERBOSE,
 )
+_COMMENT = re.compile(r"(?://|#|/\*|--|;|%)\s*tune:\s*(?P<spec>.*?)\s*(?:\*/\s*)?$")
+_PLAIN_COMMENT = re.compile(r"(?://|#|/\*|--|%).*")
 _LINE_CHARACTERS_MAX = 1_000
-_MARK = re.compile(r"(?://|#|/\*|--|;|%)\s*tune:")
 
 
 def line_constants(text: str) -> list[Constant]:
@@ -139,27 +136,31 @@ def line_constants(text: str) -> list[Constant]:
     for number, line in enumerate(text.splitlines(keepends=True), start=1):
         short = len(line) <= _LINE_CHARACTERS_MAX  # longer ones are data, or not written by people
         constant = _constant(line.rstrip("\r\n"), number, start) if short else None
-        if constant is not None and (constant.spec is not None or constant.value is not None):
+        if constant is not None:
             found.append(constant)
-        if _MARK.search(line) and (constant is None or constant.spec is None):
-            raise Unreadable(number, f"a `tune:` comment must follow a constant on its line, {_EXAMPLE}")
         start += len(line)
     return found
 
 
 def _constant(line: str, number: int, offset: int) -> Constant | None:
-    said = _LINE.fullmatch(line)
-    if said is None or (not re.search(r"[=:]", line[: said.start("value")]) and "#define" not in said["lead"]):
+    """The assignment on ``line``, if it is one and nothing but a comment follows it. Raises Unreadable."""
+    comment = _COMMENT.search(line)
+    said = _DEFINE.match(line) or _ASSIGN.match(line)
+    rest = line[said.end() :] if said else ""
+    spec = comment["spec"] if comment else None
+    if comment and (said is None or said.end() != comment.start()):
+        raise Unreadable(number, f"a `tune:` comment must follow a constant on its line, {_EXAMPLE}")
+    if said is None or (rest and not comment and not _PLAIN_COMMENT.match(rest)):
         return None
     begin, text = offset + said.start("value"), said["value"]
     if text[0] in "[({":
         parts = scalars(text[1:-1])
         items = tuple(part for part, _, _ in parts) if parts is not None else None
         spans = tuple((begin + 1 + a, begin + 1 + b) for _, a, b in parts or ())
-        return Constant(said["name"], number, begin, begin + len(text), items, spans, said["spec"])
+        return Constant(said["name"], number, begin, begin + len(text), items, spans, spec)
     scalar = scalar_at(text)
     value, end = scalar if scalar is not None else (None, len(text))
-    return Constant(said["name"], number, begin, begin + end, value, spec=said["spec"])
+    return Constant(said["name"], number, begin, begin + end, value, spec=spec)
 
 
 def scalars(text: str) -> list[tuple[Scalar, int, int]] | None:

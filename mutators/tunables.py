@@ -265,7 +265,7 @@ def _contradiction(tunable: Tunable) -> _Problem | None:
         return _Problem(f"the bounds {low:g}..{high:g} must be finite")
     if low > high:
         return _Problem(f"low {low:g} is above high {high:g}: turn them round")
-    if kind == "int" and not (low.is_integer() and high.is_integer()):
+    if kind == "int" and not (low % 1 == 0 == high % 1):
         return _Problem(f"the bounds {low:g}..{high:g} of an int must be whole numbers")
     return _Problem(f"low {low:g} must be above 0 on a logarithmic scale") if kind == "log" and low <= 0 else None
 
