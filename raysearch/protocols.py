@@ -59,6 +59,11 @@ class Workspace(Protocol):
         ...
 
     @property
+    def commit(self) -> Commit:
+        """The commit that was checked out."""
+        ...
+
+    @property
     def scratch(self) -> Path:
         """A private empty folder beside the program, gone after the job."""
         ...
@@ -74,6 +79,18 @@ class Workspace(Protocol):
 
     def diff(self, old: Commit, new: Commit) -> str:
         """Unified diff between two commits of the run."""
+        ...
+
+    def changed(self, old: Commit, new: Commit) -> Sequence[str]:
+        """Paths that differ between two commits of the run, sorted."""
+        ...
+
+    def merge_base(self, one: Commit, other: Commit) -> Commit | None:
+        """The latest common ancestor of two commits of the run (one of them, if there are several)."""
+        ...
+
+    def restore(self, commit: Commit, path: str) -> None:
+        """Make ``path`` of this program what it is in another commit of the run: the same file or link, or none."""
         ...
 
     def run(

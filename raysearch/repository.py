@@ -122,12 +122,20 @@ class Repository:
             path = folder / (item.name or "")
             if isinstance(item, pygit2.Tree):
                 self._checkout(item, path)
-            elif item.filemode == FileMode.LINK:
-                path.symlink_to(os.fsdecode(_data(item)))
             else:
-                path.write_bytes(_data(item))
-                if item.filemode == FileMode.BLOB_EXECUTABLE:
-                    path.chmod(0o755)
+                _write(item, path)
+
+    def restore(self, commit: Commit, path: str, folder: Path) -> None:
+        """Make ``path`` below ``folder`` what it is in a commit: the same file or link, or nothing."""
+        place = folder / path
+        if place.is_symlink() or place.exists():
+            place.unlink()
+        try:
+            item = self._commit(commit).tree / path
+        except KeyError:
+            return
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _write(item, place)
 
     def show(self, commit: Commit, path: str) -> str:
         """Text of a file in a commit. Raises FileNotFoundError."""
@@ -139,6 +147,11 @@ class Repository:
     def diff(self, old: Commit, new: Commit) -> str:
         """Unified diff between two commits."""
         return self._git.diff(self._commit(old), self._commit(new)).patch or ""
+
+    def merge_base(self, one: Commit, other: Commit) -> Commit | None:
+        """The latest common ancestor of two commits (one of them, if there are several)."""
+        found: pygit2.Oid | None = self._git.merge_base(self._commit(one).id, self._commit(other).id)
+        return None if found is None else Commit(str(found))
 
     def changed(self, old: Tree, new: Tree) -> list[PurePosixPath]:
         """Paths that differ between two trees, both sides of a rename included, sorted."""
@@ -192,6 +205,15 @@ def _link(path: Path, root: Path) -> Path:
 
 def _oid(commit: Commit) -> pygit2.Oid:
     return pygit2.Oid(hex=commit)
+
+
+def _write(item: pygit2.Object, path: Path) -> None:
+    if item.filemode == FileMode.LINK:
+        path.symlink_to(os.fsdecode(_data(item)))
+        return
+    path.write_bytes(_data(item))
+    if item.filemode == FileMode.BLOB_EXECUTABLE:
+        path.chmod(0o755)
 
 
 def _data(item: pygit2.Object) -> bytes:

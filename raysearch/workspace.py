@@ -26,6 +26,7 @@ class Checkout:
     """
 
     path: Path
+    commit: Commit
     scratch: Path
     target: Target
     repository: Repository
@@ -37,6 +38,16 @@ class Checkout:
 
     def diff(self, old: Commit, new: Commit) -> str:
         return self.repository.diff(old, new)
+
+    def changed(self, old: Commit, new: Commit) -> Sequence[str]:
+        trees = self.repository.tree_of(old), self.repository.tree_of(new)
+        return [path.as_posix() for path in self.repository.changed(*trees)]
+
+    def merge_base(self, one: Commit, other: Commit) -> Commit | None:
+        return self.repository.merge_base(one, other)
+
+    def restore(self, commit: Commit, path: str) -> None:
+        self.repository.restore(commit, path, self.path)
 
     def run(
         self,
@@ -94,7 +105,7 @@ def checked_out(
         scratch = folder / "scratch"
         scratch.mkdir()
         repository.checkout(commit, folder / "program")
-        yield Checkout(folder / "program", scratch, target, repository, sandbox, evaluation_seed)
+        yield Checkout(folder / "program", commit, scratch, target, repository, sandbox, evaluation_seed)
     finally:
         _remove(folder)
 
