@@ -62,7 +62,16 @@ class Folder:
             raise FileNotFoundError(path) from None
 
     def diff(self, old: Commit, new: Commit) -> str:
-        raise AssertionError("a mutator without a model has no use for a diff")
+        raise NotImplementedError
+
+    def changed(self, old: Commit, new: Commit) -> Sequence[str]:
+        raise NotImplementedError
+
+    def merge_base(self, one: Commit, other: Commit) -> Commit | None:
+        raise NotImplementedError
+
+    def restore(self, commit: Commit, path: str) -> None:
+        raise NotImplementedError
 
     def run(
         self,
@@ -73,7 +82,7 @@ class Folder:
         writable: bool = False,
         env: Mapping[str, str] | None = None,
     ) -> Completed:
-        raise AssertionError("a mutator without a model runs nothing")
+        raise NotImplementedError
 
 
 def a_target(*declared: Tunable, editable: tuple[str, ...] = ("**",)) -> Target:
