@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mutators.git import git
 from raysearch.errors import ConfigError, MutatorFault, nearest
 from raysearch.protocols import Workspace
 from raysearch.types import Brief, Mutation
 
 EDIT_KEYS = ("name", "file", "search", "replace", "content")
-GIT_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,28 +24,16 @@ class Diff:
     name: str
     text: bytes
 
-    def refusal(self, folder: Path) -> str:
-        """Why it does not apply in ``folder``; empty if it does."""
-        return self._git(folder, "--check")
+    def refusal(self, folder: Path, *, reverse: bool = False) -> str:
+        """Why it (or its reverse) does not apply in ``folder``; empty if it does."""
+        return self._git(folder, "--check", *(["--reverse"] if reverse else []))
 
-    def apply(self, folder: Path) -> str:
+    def apply(self, folder: Path, *, reverse: bool = False) -> str:
         """As `refusal`, and change the files if there is none."""
-        return self._git(folder)
+        return self._git(folder, *(["--reverse"] if reverse else []))
 
     def _git(self, folder: Path, *flags: str) -> str:
-        """``git apply``, told of no configuration and no repository that may lie around ``folder``."""
-        env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-        env |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C"}
-        env["GIT_CEILING_DIRECTORIES"] = str(folder.resolve().parent)
-        command = ["git", "apply", "--whitespace=nowarn", *flags, "-"]
-        try:
-            done = subprocess.run(
-                command, cwd=folder, input=self.text, env=env, capture_output=True, timeout=GIT_TIMEOUT_S, check=False
-            )
-        except FileNotFoundError:
-            raise MutatorFault("git is not installed, and patches are applied by it") from None
-        except subprocess.TimeoutExpired:
-            return f"git apply took longer than {GIT_TIMEOUT_S:g} s"
+        done = git(folder, "apply", "--whitespace=nowarn", *flags, "-", given=self.text)
         return done.stderr.decode(errors="replace").strip() or "git apply failed" if done.returncode else ""
 
 

@@ -53,6 +53,22 @@ class Tunable:
 
 
 @dataclass(frozen=True, slots=True)
+class Recipe:
+    """A change to the program that the target offers, good or bad.
+
+    It applies only where all that it ``needs`` is in the program and nothing that it ``excludes``, both names of
+    other recipes.
+    """
+
+    name: str
+    patch: Path
+    """A unified diff against the program's folder."""
+    needs: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """Objective, reference, accuracy checker, benchmark and rules. Paths are absolute."""
 
@@ -68,6 +84,7 @@ class Target:
     editable: tuple[str, ...] = ("**",)
     """Glob patterns, relative to the program's folder, of the paths that may change."""
     tunables: tuple[Tunable, ...] = ()
+    recipes: tuple[Recipe, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables set for candidate, checker and benchmark."""
     limits: SandboxLimits = SandboxLimits()

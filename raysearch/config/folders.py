@@ -12,7 +12,8 @@ from raysearch.config.target_file import EvaluatorTable, is_inside
 from raysearch.config.toml import shown
 from raysearch.errors import TargetError, nearest
 
-OBJECTIVE, REFERENCE, CHECKER, BENCHMARK, SEED = "OBJECTIVE.md", "reference", "accuracy_checker", "benchmark", "seed"
+OBJECTIVE, REFERENCE, CHECKER, BENCHMARK = "OBJECTIVE.md", "reference", "accuracy_checker", "benchmark"
+SEED, RECIPES = "seed", "recipes"
 FOLDER_OF = {"checker": CHECKER, "benchmark": BENCHMARK}
 _SCRIPTS = {"checker": ("checker.py", "check.py", "run.sh"), "benchmark": ("benchmark.py", "bench.py", "run.sh")}
 

@@ -193,7 +193,7 @@ class ObjectivesFile(Table):
     objective: Annotated[tuple[ObjectiveTable, ...], Field(strict=False, min_length=1, max_length=16)]
 
 
-File = TypeVar("File", TargetFile, ObjectivesFile)
+File = TypeVar("File", bound=Table)
 
 
 def is_inside(path: str) -> bool:
@@ -201,7 +201,8 @@ def is_inside(path: str) -> bool:
     return bool(path) and "\0" not in path and not path.startswith("/") and ".." not in path.split("/")
 
 
-def _validated(path: Path, model: type[File], problems: list[str]) -> tuple[Document, File] | None:
+def validated(path: Path, model: type[File], problems: list[str]) -> tuple[Document, File] | None:
+    """The file, and its content as ``model``; or None, with the reasons added to ``problems``."""
     try:
         document = read(path, TargetError)
     except TargetError as problem:
@@ -216,10 +217,10 @@ def _validated(path: Path, model: type[File], problems: list[str]) -> tuple[Docu
 
 def read_target_file(path: Path, problems: list[str]) -> TargetFile:
     """The file's content, or the defaults with the reasons added to ``problems``. Absent is fine."""
-    validated = _validated(path, TargetFile, problems) if path.exists() else None
-    if validated is None:
+    read_in = validated(path, TargetFile, problems) if path.exists() else None
+    if read_in is None:
         return TargetFile()
-    document, found = validated
+    document, found = read_in
     names = [(tunable.file, tunable.name) for tunable in found.tunables]
     for index, tunable in enumerate(found.tunables):
         twice = "declared twice." if names.index(names[index]) < index else ""
@@ -230,10 +231,10 @@ def read_target_file(path: Path, problems: list[str]) -> TargetFile:
 
 def read_objectives_file(path: Path, problems: list[str]) -> tuple[Objective, ...]:
     """The file's objectives, exactly one of them primary; reasons why not are added to ``problems``."""
-    validated = _validated(path, ObjectivesFile, problems)
-    if validated is None:
+    read_in = validated(path, ObjectivesFile, problems)
+    if read_in is None:
         return ()
-    document, found = validated
+    document, found = read_in
     problems += _contradictions(found, document)
     noise = found.pareto.relative_noise
     return with_primary(

@@ -10,6 +10,7 @@
     ├── README.md
     ├── objectives.toml     (optional) axes of the search; without it, --objective NAME:max|min
     ├── seed/               (optional) the first program; without it the search starts from an empty folder
+    ├── recipes/            (optional) patches for the mutator `recipes`, and recipes.toml, which lists them
     └── target.toml         (optional) commands, limits, tunables, environment, resources
 """
 
@@ -21,8 +22,9 @@ from pathlib import Path
 
 from raysearch.config import folders
 from raysearch.config.digests import Part, combined, copy, digest, size_bytes
-from raysearch.config.folders import BENCHMARK, CHECKER, OBJECTIVE, REFERENCE, SEED
+from raysearch.config.folders import BENCHMARK, CHECKER, OBJECTIVE, RECIPES, REFERENCE, SEED
 from raysearch.config.problems import together
+from raysearch.config.recipes import read_recipes
 from raysearch.config.target_file import (
     NAME,
     TargetFile,
@@ -63,7 +65,7 @@ def load_target(root: Path, objectives: Sequence[str] = ()) -> Target:
 def target_from_parts(ref: Path, acc_checker: Path, bench: Path, objectives: Sequence[str] = ()) -> Target:
     """The target made of a reference folder, a checker and a benchmark (each a folder or a script).
 
-    OBJECTIVE.md, and objectives.toml, seed/ and target.toml if any, are read from beside ``ref``.
+    OBJECTIVE.md, and objectives.toml, seed/, recipes/ and target.toml if any, are read from beside ``ref``.
     Raises TargetError, which names every problem found.
     """
     ref, acc_checker, bench = (path.expanduser().absolute() for path in (ref, acc_checker, bench))
@@ -80,6 +82,7 @@ def _load(places: _Places, flags: Sequence[str]) -> Target:
     benchmark = _evaluator("benchmark", places.benchmark, root, file, problems)
     objectives = _objectives(root, flags, problems)
     seed = _seed(root / SEED, file, problems)
+    recipes = read_recipes(root / RECIPES, problems)
     if problems:
         raise TargetError(together(f"target {shown(root)}", problems))
     target = Target(
@@ -93,6 +96,7 @@ def _load(places: _Places, flags: Sequence[str]) -> Target:
         seed=seed,
         editable=file.candidate.editable,
         tunables=tuple(tunable.tunable() for tunable in file.tunables),
+        recipes=recipes,
         environment=dict(file.environment),
         limits=file.limits.limits(),
         resources=file.resources.resources(),
@@ -188,6 +192,7 @@ def _with_digests(target: Target) -> Target:
         digest(Part(target.seed)) if target.seed else "no seed",
         repr(rules),
         repr(resources),
+        *([digest(Part(target.root / RECIPES))] if target.recipes else []),
     )
     return replace(target, checker=checker, benchmark=benchmark, digest=whole)
 
@@ -211,6 +216,7 @@ def snapshot_target(target: Target, into: Path) -> Target:
         CHECKER: _part(target.checker, target.benchmark, target),
         BENCHMARK: _part(target.benchmark, target.checker, target),
         **({SEED: Part(target.seed)} if target.seed else {}),
+        **({RECIPES: Part(target.root / RECIPES)} if target.recipes else {}),
     }
     for part in parts.values():
         if not part.only and into.resolve().is_relative_to(part.folder.resolve()):
