@@ -52,6 +52,7 @@ class Folder:
     path: Path
     target: Target
     commits: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    commit: Commit = Commit("")
     scratch: Path = Path()
     evaluation_seed: int = 0
 
