@@ -1,8 +1,8 @@
 """Does a policy obey the rules of a cache? ``--help`` shows how to call it; README.md states the rules.
 
-First small caches and awkward traces, where mistakes show at once; then the very traces that the benchmark will
-measure for the same seed, so that what passes here is measured there. The reference is not needed: the rules
-do not depend on what another policy would do.
+First small caches and awkward traces, where mistakes show at once; then traces like those that the benchmark
+measures (the very same, if it is called with the same seed). The reference is not needed: the rules do not depend
+on what another policy would do.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def measure(policy: Path, cases: list[traces.Case], patience_s: float) -> tuple[
 
 def net(gross_us: list[float], harness_us: list[float]) -> list[float]:
     """What the policy alone cost, by segment."""
-    return [max(CPU_US_MIN, gross - harness) for gross, harness in zip(gross_us, harness_us, strict=True)]
+    return [round(max(CPU_US_MIN, gross - own), 4) for gross, own in zip(gross_us, harness_us, strict=True)]
 
 
 def metrics(policy: Path, reference: Path, cases: list[traces.Case], patience_s: float) -> dict[str, object]:
