@@ -206,9 +206,12 @@ def test_what_a_policy_prints_is_nobodys_business(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_policy_is_refused(tmp_path: Path) -> None:
-    call("accuracy_checker/checker.py", tmp_path, tmp_path / "verdict.json", *SMALL)
-    verdict = json.loads((tmp_path / "verdict.json").read_text())
-    assert verdict["feedback"].startswith("missing: there is no policy.py")
+    for link in (False, True):
+        if link:
+            (tmp_path / "policy.py").symlink_to(HONEST["lru"])
+        call("accuracy_checker/checker.py", tmp_path, tmp_path / "verdict.json", *SMALL)
+        verdict = json.loads((tmp_path / "verdict.json").read_text())
+        assert verdict["feedback"].startswith("missing: there is no plain file policy.py")
 
 
 def test_a_feedback_says_where_a_rule_was_broken(tmp_path: Path) -> None:

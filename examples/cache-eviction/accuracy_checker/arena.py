@@ -74,6 +74,8 @@ class Player:
 
     def __init__(self, policy: Path, capacities: Sequence[int], *, patience_s: float) -> None:
         jail.check_machine()
+        if not policy.is_file() or policy.is_symlink():
+            raise Broken("missing", f"there is no plain file {policy.name}")
         self.patience_s = patience_s
         self._frame = struct.Struct(f"={len(capacities) + 1}q")
         self._given_up = False

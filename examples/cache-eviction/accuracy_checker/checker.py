@@ -61,8 +61,6 @@ def verdict(policy: Path, seed: int, *, requests: int, draws: int, patience_s: f
     passed: list[dict[str, object]] = []
     conditions = {"isolation": "seccomp"}
     try:
-        if not policy.is_file():
-            raise arena.Broken("missing", f"there is no {policy.name}")
         for title, cases in rounds.items():
             used_us = run(policy, cases, patience_s)
             detail = f"{len(cases)} caches, {sum(len(case.requests) for case in cases):,} requests"
@@ -90,7 +88,7 @@ def main() -> None:
     given = parser.parse_args()
     try:
         jail.check_machine()
-        policy = (given.candidate / "policy.py").resolve()
+        policy = (given.candidate / "policy.py").absolute()
         sizes = {"requests": given.requests, "draws": given.draws}
         found = verdict(policy, given.seed, **sizes, patience_s=given.patience_s)
     except jail.Unsupported as error:

@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--patience-s", type=float, default=20.0, help="longest wait for a twentieth of the requests")
     given = parser.parse_args()
     try:
-        policy = (given.candidate / "policy.py").resolve()
+        policy = (given.candidate / "policy.py").absolute()
         cases = traces.cases(given.seed, requests=given.requests, draws=given.draws)
         found = metrics(policy, given.reference, cases, given.patience_s)
     except jail.Unsupported as error:
