@@ -23,6 +23,7 @@ from mutators.variation import can_vary
 from raysearch.errors import ConfigError, MutatorFault
 from raysearch.protocols import Completed
 from raysearch.target import EvaluatorCommand, Target, Tunable
+from raysearch.testing.conformance import MutatorConformance
 from raysearch.types import AttemptId, Brief, Commit, Inspiration
 
 PROGRAM = '''"""A docstring that mentions SHARE = 0.9 and `tune`."""
@@ -580,3 +581,17 @@ def test_a_folder_without_patches_is_refused(tmp_path: Path) -> None:
         Scripted(patches=tmp_path)
     with pytest.raises(ConfigError, match="there is no folder"):
         Scripted(patches=tmp_path / "gone")
+
+
+# What every mutator owes, with every kind of tunable at once
+
+
+class TestTuneConformsOnEveryKind(MutatorConformance):
+    def make(self) -> Tune:
+        return Tune(mating=1.0)
+
+    def program(self) -> Mapping[str, str]:
+        return {"answer.py": PROGRAM}
+
+    def other_program(self) -> Mapping[str, str]:
+        return {"answer.py": PROGRAM.replace("K = 4", "K = 9").replace("'lru'", "'fifo'")}
