@@ -82,7 +82,7 @@ def drive(folder: RunFolder, search: Search, sink: Callable[[RunFolder], Sink], 
         policy = cast(Policy, load("policies", search.policy.reference, search.policy.options, offers=search.offers))
         sandbox = open_sandbox(search.sandbox, run=folder.name).name  # proved here, before workers start
         repository = Repository(folder.workspace)
-        start = _start(folder, search, target, repository)
+        start = started(folder, search, target, repository)
         sweep(folder.name)  # what a dead driver may have left
         sweep_scratch(folder.name)
         stack.callback(sweep_scratch, folder.name)
@@ -116,7 +116,8 @@ def create(folder: RunFolder, target: Target) -> None:
     folder.reference.symlink_to(target.reference.relative_to(folder.path))
 
 
-def _start(folder: RunFolder, search: Search, target: Target, repository: Repository) -> RunStarted:
+def started(folder: RunFolder, search: Search, target: Target, repository: Repository) -> RunStarted:
+    """The first fact of the run in ``folder``."""
     origin = repository.commit_of("origin")
     own = (
         Step(Stage.JUDGE, "accuracy", target.checker.timeout_s, target.checker.digest),
