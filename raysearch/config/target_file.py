@@ -105,6 +105,13 @@ class ResourcesTable(Table):
         }
 
 
+class CheckTable(Table):
+    """``[check]``: what `raysearch check` must know. No part of the target itself."""
+
+    reference: bool | None = None
+    """Whether ``reference/`` is a program like the seed, and must pass; told by the names of its files otherwise."""
+
+
 class TunableTable(Table):
     name: str
     file: str
@@ -148,6 +155,7 @@ class TargetFile(Table):
     environment: dict[str, str] = Field(default_factory=dict)
     resources: ResourcesTable = ResourcesTable()
     tunables: Annotated[tuple[TunableTable, ...], Field(strict=False)] = ()
+    check: CheckTable = CheckTable()
 
     @field_validator("name")
     @classmethod
