@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from raysearch.cli.checking import check
 from raysearch.cli.reading import diff, export, frontier, show
 from raysearch.cli.running import resume, run
 from raysearch.cli.suggest import Group
@@ -15,5 +16,5 @@ def root() -> None:
     """Evolutionary search over programs: every candidate a git commit, every number measured."""
 
 
-for command in (run, resume, show, frontier, diff, export):
+for command in (run, resume, show, frontier, diff, export, check):
     root.add_command(command)

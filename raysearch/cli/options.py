@@ -14,6 +14,7 @@ from raysearch.cli.suggest import Choice
 if TYPE_CHECKING:
     from raysearch.config.layers import Configuration, Override
 
+SANDBOXES = ("auto", "bubblewrap", "landlock", "none")
 _UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
@@ -37,7 +38,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg] # generic only from c
 Decorated = Callable[..., Any]
 
 
-def _all(*options: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:
+def together(*options: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:
     def decorate(command: Decorated) -> Decorated:
         for option in reversed(options):
             command = option(command)
@@ -46,7 +47,7 @@ def _all(*options: Callable[[Decorated], Decorated]) -> Callable[[Decorated], De
     return decorate
 
 
-session_flags = _all(
+session_flags = together(
     click.option("--max-candidates", type=int, help="Candidates to try, the seed not counted."),
     click.option("--max-rounds", type=int, help="Rounds of the single-lineage policies."),
     click.option("--max-generations", type=int, help="Generations of the population policies."),
@@ -57,18 +58,23 @@ session_flags = _all(
     click.option("--address", help="Ray cluster, HOST:PORT or auto; local starts one on this machine."),
     click.option(
         "--sandbox",
-        type=Choice(("auto", "bubblewrap", "none")),
+        type=Choice(SANDBOXES),
         help="How candidates are confined; auto insists on it.",
     ),
     click.option("--set", "sets", metavar="KEY=VALUE", multiple=True, help="Any value of the configuration."),
 )
 """What may differ from one session of a run to the next."""
 
-run_flags = _all(
+part_flags = together(
     click.option("--ref", type=click.Path(), help="Reference folder, with OBJECTIVE.md beside it."),
     click.option("--acc-checker", type=click.Path(), help="Accuracy checker: folder or script."),
     click.option("--bench", type=click.Path(), help="Benchmark: folder or script."),
     click.option("--objective", metavar="NAME:max|min", multiple=True, help="Repeatable; the first is primary."),
+)
+"""A target by its parts."""
+
+run_flags = together(
+    part_flags,
     click.option("--outer-loop", metavar="POLICY", help="Policy: a name, package.module:Class or file.py:Class."),
     click.option("--mutator", multiple=True, help="Repeatable: a name, package.module:Class or file.py:Class."),
     click.option("--frontier-bias", type=float, help="Share of parents drawn from the frontier, 0 to 1."),

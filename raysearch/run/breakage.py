@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-GARBAGE = b"]]] this is no program [[[ ((( \x00\xff\n"
+GARBAGE = b"]]] this is no program [[[ (((\n"
 FILES_MAX = 6
 """So many files are broken one by one."""
 _C_QUITS = b"#include <unistd.h>\n__attribute__((constructor)) static void at_once(void) { _exit(0); }\n"
