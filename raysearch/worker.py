@@ -37,7 +37,7 @@ class WorkerSpec:
     target: Target
     plugins: Mapping[tuple[Stage, str], PluginSpec]
     sandbox: str
-    """Back-end that was chosen at the start: ``bubblewrap`` or ``none``."""
+    """Back-end that was chosen at the start: ``bubblewrap``, ``landlock`` or ``none``."""
 
 
 @dataclass(slots=True)

@@ -95,7 +95,7 @@ def test_every_verb_has_json_and_help(verb: str) -> None:
         (("shwo",), "no command 'shwo'. Did you mean 'show'?"),
         (("run", "--max-candidate", "3"), "no option '--max-candidate'. Did you mean '--max-candidates'?"),
         (("run", "--pool", "inlin"), "'inlin' is none of ray, inline. Did you mean 'inline'?"),
-        (("run", "--sandbox", "off"), "'off' is none of auto, bubblewrap, none."),
+        (("run", "--sandbox", "off"), "'off' is none of auto, bubblewrap, landlock, none."),
         (("run", "--budget-time", "3 parsecs"), "'3 parsecs' is no duration"),
         (("run", "--lanes", "many"), "'many' is not a valid integer"),
         (("run", "--max-candidates", "0", "x"), "--max-candidates: limits.max_candidates"),

@@ -19,14 +19,19 @@ import pytest
 
 from raysearch.process import clean_environment, strays
 from raysearch.protocols import Completed
-from raysearch.sandbox import Mount, Sandbox, cgroups, describe, open_sandbox
+from raysearch.sandbox import Mount, Sandbox, cgroups, describe, open_sandbox, rulesets
 from raysearch.target import SandboxLimits
 
 NORMAL = SandboxLimits()
 PATIENCE_S = 60.0
 needs_bubblewrap = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 needs_groups = pytest.mark.skipif(cgroups.find() is None, reason="no control groups can be made here")
-BOTH = [pytest.param("bubblewrap", marks=needs_bubblewrap), "none"]
+needs_landlock = pytest.mark.skipif(rulesets.abi() < rulesets.SCOPED, reason="this kernel's Landlock is too old")
+EACH = [
+    pytest.param("bubblewrap", marks=needs_bubblewrap),
+    pytest.param("landlock", marks=needs_landlock),
+    "none",
+]
 
 
 def groups_of(pid: int) -> list[Path]:
@@ -71,8 +76,8 @@ def arena(kind: str, folder: Path) -> Iterator[Arena]:
     assert groups_of(os.getpid()) == []
 
 
-@pytest.fixture(params=BOTH)
-def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Arena]:
+@pytest.fixture(params=EACH)
+def any_of_them(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Arena]:
     yield from arena(request.param, tmp_path)
 
 
@@ -212,9 +217,9 @@ def test_it_opens_a_socket(boxed: Arena) -> None:
 
 
 @needs_groups
-def test_it_forks_ten_thousand_processes(either: Arena) -> None:
+def test_it_forks_ten_thousand_processes(any_of_them: Arena) -> None:
     limits = SandboxLimits(processes=40)
-    done = either.play(
+    done = any_of_them.play(
         """
         import os, time
         for _ in range(10_000):
@@ -231,9 +236,9 @@ def test_it_forks_ten_thousand_processes(either: Arena) -> None:
 
 
 @needs_groups
-def test_it_is_a_fork_bomb(either: Arena) -> None:
+def test_it_is_a_fork_bomb(any_of_them: Arena) -> None:
     """Every child forks too, ignores SIGTERM and leaves its session."""
-    done = either.play(
+    done = any_of_them.play(
         """
         import os, signal
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -250,17 +255,17 @@ def test_it_is_a_fork_bomb(either: Arena) -> None:
 
 
 @needs_groups
-def test_it_eats_memory(either: Arena) -> None:
+def test_it_eats_memory(any_of_them: Arena) -> None:
     limits = SandboxLimits(memory_mb=96)
-    done = either.play("hoard = [bytearray(1 << 20) for _ in range(4096)]", limits=limits)
+    done = any_of_them.play("hoard = [bytearray(1 << 20) for _ in range(4096)]", limits=limits)
     assert done.ended_by == "memory"
     assert describe(done, limits) == "ended: used more than 96 MB of memory"
 
 
 @needs_groups
-def test_it_eats_memory_in_many_processes(either: Arena) -> None:
+def test_it_eats_memory_in_many_processes(any_of_them: Arena) -> None:
     """None of them alone is over the limit."""
-    done = either.play(
+    done = any_of_them.play(
         """
         import os, time
         for _ in range(8):
@@ -290,9 +295,9 @@ def test_it_eats_memory_in_a_memory_file_system(boxed: Arena) -> None:
 
 
 @needs_groups
-def test_it_burns_processor_time_in_many_processes(either: Arena) -> None:
+def test_it_burns_processor_time_in_many_processes(any_of_them: Arena) -> None:
     limits = SandboxLimits(cpu_s=1)
-    done = either.play(
+    done = any_of_them.play(
         """
         import os
         for _ in range(3):
@@ -307,15 +312,15 @@ def test_it_burns_processor_time_in_many_processes(either: Arena) -> None:
     assert describe(done, limits) == "ended: used more than 1 s of processor time"
 
 
-def test_it_sleeps_for_ever(either: Arena) -> None:
-    done = either.play("import time; time.sleep(10_000)", timeout_s=0.5)
+def test_it_sleeps_for_ever(any_of_them: Arena) -> None:
+    done = any_of_them.play("import time; time.sleep(10_000)", timeout_s=0.5)
     assert done.ended_by == "time"
     assert describe(done).endswith("s: time limit")
 
 
-def test_it_prints_ten_gigabytes(either: Arena) -> None:
+def test_it_prints_ten_gigabytes(any_of_them: Arena) -> None:
     limits = SandboxLimits(output_kb=64)
-    done = either.play(
+    done = any_of_them.play(
         "import sys\nfor _ in range(10 * 1024): sys.stdout.write('x' * (1 << 20))",
         limits=limits,
     )
@@ -324,8 +329,8 @@ def test_it_prints_ten_gigabytes(either: Arena) -> None:
     assert describe(done, limits) == "ended: printed more than 1024 KB"
 
 
-def test_it_leaves_a_daemon(either: Arena) -> None:
-    done = either.play("""
+def test_it_leaves_a_daemon(any_of_them: Arena) -> None:
+    done = any_of_them.play("""
         import os, signal, time
         reader, writer = os.pipe()
         if os.fork() == 0:
@@ -341,20 +346,20 @@ def test_it_leaves_a_daemon(either: Arena) -> None:
     assert describe(done) == "left a process running: 'sleep'"
 
 
-def test_it_fills_the_disk_with_one_file(either: Arena) -> None:
-    place = either.sandbox.inside(either.scratch)
-    done = either.play(
+def test_it_fills_the_disk_with_one_file(any_of_them: Arena) -> None:
+    place = any_of_them.sandbox.inside(any_of_them.scratch)
+    done = any_of_them.play(
         f"file = open({place!r} + '/big', 'wb')\nfor _ in range(64): file.write(bytes(1 << 20))",
         limits=SandboxLimits(file_mb=2),
     )
     assert describe(done) == "exit status 1: OSError: [Errno 27] File too large"
-    assert (either.scratch.source / "big").stat().st_size <= 2 << 20
+    assert (any_of_them.scratch.source / "big").stat().st_size <= 2 << 20
 
 
-def test_it_fills_the_disk_with_many_files(either: Arena) -> None:
-    place = either.sandbox.inside(either.scratch)
+def test_it_fills_the_disk_with_many_files(any_of_them: Arena) -> None:
+    place = any_of_them.sandbox.inside(any_of_them.scratch)
     limits = SandboxLimits(file_mb=2)
-    done = either.play(
+    done = any_of_them.play(
         f"""
         import time
         for number in range(5):
@@ -400,7 +405,7 @@ sandbox.run(
 """
 
 
-@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("kind", EACH)
 def test_the_owner_is_killed(kind: str, tmp_path: Path) -> None:
     """Nothing keeps running; the next sandbox that is opened removes the empty control group."""
     run = uuid.uuid4().hex

@@ -53,7 +53,7 @@ class RunTable(Table):
     """Where jobs run: Ray actors, or this process."""
     address: str = "local"
     """Ray cluster, ``HOST:PORT`` or ``auto``; ``local`` starts one on this machine."""
-    sandbox: Literal["auto", "bubblewrap", "none"] = "auto"
+    sandbox: Literal["auto", "bubblewrap", "landlock", "none"] = "auto"
     """How candidates are confined; ``auto`` refuses to run without a sandbox."""
     exp_name: str = ""
     """Last part of the run folder's name; the target's name if not given."""

@@ -12,11 +12,32 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from raysearch.errors import SandboxFault
 from raysearch.process.capture import Capture
 from raysearch.process.guarded import PATIENCE_S, UNCONFINED, Confinement, Ending, GuardedProcess
 from raysearch.protocols import Completed
+
+
+class Start(Protocol):
+    """`GuardedProcess.start`, or what starts a guarded command in another way."""
+
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str | Path,
+        env: Mapping[str, str],
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        pass_fds: Sequence[int],
+        grace_s: float,
+        run: str,
+        confinement: Confinement,
+    ) -> GuardedProcess: ...
+
 
 FLOOD = 16
 """A command that printed so many times what is kept will not stop by itself, and is ended."""
@@ -39,6 +60,7 @@ def run_guarded(
     run: str = "",
     confinement: Confinement = UNCONFINED,
     watch: Callable[[bool], str] | None = None,
+    start: Start = GuardedProcess.start,
 ) -> Completed:
     """Run ``argv``; return when it and everything that it started is gone.
 
@@ -46,8 +68,9 @@ def run_guarded(
     after ``timeout_s``, ``output`` when 16 times ``output_kb`` were printed, ``cancelled`` when ``cancel`` was
     set, ``cpu`` or ``files`` when the kernel ended it for a resource limit, or what ``watch`` names: it is asked
     a few times a second (with False) and once after the end (True) and answers with the limit that was reached,
-    or nothing. A command that cannot be started has status 127 (not found) or 126 and
-    says why on its stderr. Raises SandboxFault if the guard cannot start, or was itself killed.
+    or nothing. ``start`` is for commands that are started otherwise than by a guard's own fork and exec. A command
+    that cannot be started has status 127 (not found) or 126 and says why on its stderr. Raises SandboxFault if the
+    guard cannot start, or was itself killed.
     """
     with ExitStack() as stack:
         out, err = _Pipe(output_kb), _Pipe(output_kb)
@@ -55,7 +78,7 @@ def run_guarded(
         stack.callback(err.close)
         try:
             process = stack.enter_context(
-                GuardedProcess.start(
+                start(
                     argv,
                     cwd=cwd,
                     env=env,

@@ -31,6 +31,9 @@ import time
 SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGTERM, SIGXFSZ = 1, 2, 9, 13, 15, 25
 SIGSTOP = 17 if sys.platform == "darwin" else 19
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
+PR_SET_SECCOMP, SECCOMP_MODE_FILTER, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 22, 2, 24, 38
+CAPABILITIES_VERSION_3, CAPABILITIES_MAX = 0x20080522, 63
+LANDLOCK_RESTRICT_SELF = 446  # the system call's number, the same on every machine
 LINUX = sys.platform.startswith("linux")
 
 SETTLE_S = 0.25
@@ -44,36 +47,25 @@ DEAF_S = 20.0
 class Order:
     """What the guard was told to do."""
 
-    __slots__ = ("command", "cwd", "detach", "grace_s", "join", "leash", "locale", "rlimits", "run", "uid")
-
     def __init__(self, words: list[str]) -> None:
         cut = words.index("--")
         self.command = words[cut + 1 :]
-        self.leash = -1
+        self.leash = self.filter = self.ruleset = self.uid = -1
+        self.cwd = self.run = ""
+        self.detach, self.locale = False, True
         self.grace_s = 0.0
-        self.detach = False
-        self.cwd = ""
-        self.locale = True
-        self.run = ""
-        self.uid = -1
         self.join: list[int] = []
         self.rlimits: list[tuple[int, int]] = []
         for word in words[:cut]:
             name, _, value = word.partition("=")
-            if name == "leash":
-                self.leash = int(value)
+            if name in ("leash", "filter", "ruleset", "uid"):
+                setattr(self, name, int(value))
+            elif name in ("cwd", "run"):
+                setattr(self, name, value)
+            elif name in ("detach", "locale"):
+                setattr(self, name, value == "1")
             elif name == "grace":
                 self.grace_s = float(value)
-            elif name == "detach":
-                self.detach = value == "1"
-            elif name == "cwd":
-                self.cwd = value
-            elif name == "locale":
-                self.locale = value == "1"
-            elif name == "run":
-                self.run = value
-            elif name == "uid":
-                self.uid = int(value)
             elif name == "join":
                 self.join.append(int(value))
             elif name == "rlimit":
@@ -81,6 +73,11 @@ class Order:
                 self.rlimits.append((int(which), int(most)))
             else:
                 raise ValueError(f"guard: unknown word {word!r}")
+
+    @property
+    def own(self) -> list[int]:
+        """Open files that are for the guard, not for the command."""
+        return [number for number in (self.leash, self.filter, self.ruleset, *self.join) if number >= 0]
 
 
 def parents() -> dict[int, tuple[int, str, str]]:
@@ -160,44 +157,56 @@ class Guard:
                 self.become()
             finally:
                 os._exit(127)
+        self.started()
+
+    def started(self) -> None:
+        """What is left to do beside the new command."""
         null = os.open(os.devnull, os.O_RDWR)
         for number in (0, 1, 2):  # the command's pipes must end with the command
             os.dup2(null, number)
         os.close(null)
-        for number in self.order.join:
-            os.close(number)
+        for number in self.order.own:
+            if number != self.order.leash:
+                os.close(number)
         self.say(f"pid {self.main}")
 
     def become(self) -> None:
         """Turn this process into the command; what cannot be done is said on stderr, as a shell does."""
         order = self.order
         try:
-            os.setsid()
-            for number in order.join:
-                os.write(number, b"0")  # into the cgroup: 0 is whoever writes
-            if LINUX:
-                self.libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
-                prefer_as_victim()
-            for which, most in order.rlimits:
-                # The processor limit warns first, by SIGXCPU, which names the reason; a second later it kills.
-                lower(which, most, most + 1 if which == resource.RLIMIT_CPU else most)
-            if order.uid >= 0:
-                os.setgroups([])
-                os.setresgid(order.uid, order.uid, order.uid)
-                os.setresuid(order.uid, order.uid, order.uid)
-            if order.cwd:
-                os.chdir(order.cwd)
+            self.enter()
             if not order.locale:
                 os.environ.pop("LC_CTYPE", None)  # Python sets it for itself in the C locale (PEP 538)
-            if order.run:
-                os.environ["RAYSEARCH_RUN"] = order.run  # the guard itself does without: who sweeps must spare it
-            for number in (SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGXFSZ):
-                self.libc.signal(number, None)
             os.execvp(order.command[0], order.command)
         except OSError as error:
             place = error.filename or order.command[0]
             os.write(2, f"raysearch: cannot run {order.command[0]}: {place}: {error.strerror}\n".encode())
             os._exit(127 if isinstance(error, FileNotFoundError) else 126)
+
+    def enter(self) -> None:
+        """Lay on this process everything that the command must not be without. Raises OSError."""
+        order = self.order
+        os.setsid()
+        for number in order.join:
+            os.write(number, b"0")  # into the cgroup: 0 is whoever writes
+        if LINUX:
+            self.libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+            prefer_as_victim()
+        for which, most in order.rlimits:
+            # The processor limit warns first, by SIGXCPU, which names the reason; a second later it kills.
+            lower(which, most, most + 1 if which == resource.RLIMIT_CPU else most)
+        if order.uid >= 0:
+            os.setgroups([])
+            os.setresgid(order.uid, order.uid, order.uid)
+            os.setresuid(order.uid, order.uid, order.uid)
+            self.libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # a change of user takes it away
+        if order.cwd:
+            os.chdir(order.cwd)
+        if order.run:
+            os.environ["RAYSEARCH_RUN"] = order.run  # the guard itself does without: who sweeps must spare it
+        for number in (SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGXFSZ):
+            self.libc.signal(number, None)
+        bar(self.libc, order.ruleset, order.filter)
 
     def watch(self) -> float | None:
         """Wait for the command's end or a word from the owner; the grace to give, or None after the command's end."""
@@ -301,6 +310,39 @@ class Guard:
             pass
 
 
+def bar(libc: ctypes.CDLL, ruleset: int, filter_: int) -> None:
+    """Close this process in, for good: no rights, a Landlock ruleset, a seccomp filter; -1 for none. Raises OSError."""
+    if ruleset < 0 and filter_ < 0:
+        return
+    demand(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+    hold_rights(libc, ())
+    if ruleset >= 0:
+        demand(libc.syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0), "landlock")
+    if filter_ >= 0:
+        code = ctypes.create_string_buffer(os.pread(filter_, 1 << 16, 0))
+        program = (ctypes.c_uint64 * 2)(len(code) // 8, ctypes.addressof(code))  # struct sock_fprog
+        demand(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0), "seccomp")
+
+
+def hold_rights(libc: ctypes.CDLL, kept: tuple[int, ...]) -> None:
+    """Give up all capabilities but these, by number. Raises OSError."""
+    for number in range(CAPABILITIES_MAX + 1):
+        if number not in kept:
+            libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0)  # needs a right itself; no_new_privs does without
+    mask = sum(1 << number for number in kept)
+    low, high = mask & 0xFFFFFFFF, mask >> 32
+    header = (ctypes.c_uint32 * 2)(CAPABILITIES_VERSION_3, 0)
+    held = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)  # effective, permitted, inheritable; then the high halves
+    demand(libc.capset(header, held), "capabilities")
+
+
+def demand(answer: int, what: str) -> None:
+    """Raise OSError where a call of the C library failed."""
+    if answer != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), what)
+
+
 def signal_to(pid: int, number: int) -> None:
     """Send a signal to a process that may have ended meanwhile."""
     try:  # noqa: SIM105
@@ -329,11 +371,11 @@ def prefer_as_victim() -> None:
 def main(words: list[str]) -> None:
     """Guard one command, then exit; never returns."""
     order = Order(words)
-    libc = ctypes.CDLL(None)
+    libc = ctypes.CDLL(None, use_errno=True)
     libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
     for number in (SIGHUP, SIGINT, SIGPIPE, SIGTERM):
         libc.signal(number, 1)  # SIG_IGN: only the leash ends a guard
-    for number in (order.leash, *order.join):
+    for number in order.own:
         os.set_inheritable(number, False)
     if order.detach:
         if os.fork():

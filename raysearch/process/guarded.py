@@ -9,11 +9,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 from raysearch.errors import SandboxFault
 
@@ -31,7 +32,8 @@ class Confinement:
     ``enclosure`` is a command prefix that makes the guard process 1 of a pid namespace (bubblewrap); without it
     the guard detaches from its owner. ``guard`` is the guard's file as seen in there. ``rlimits`` are pairs of
     a ``resource.RLIMIT_*`` number and a bound in that limit's own unit. ``cgroup_fds`` are open ``cgroup.procs``
-    files; ``uid`` is the user and group to become (root only). ``fds`` are for the enclosure itself.
+    files; ``uid`` is the user and group to become (root only). ``ruleset`` is an open Landlock ruleset, ``filter``
+    a seccomp program (an array of ``struct sock_filter``). ``fds`` are for the enclosure itself.
     """
 
     enclosure: tuple[str, ...] = ()
@@ -39,7 +41,33 @@ class Confinement:
     rlimits: tuple[tuple[int, int], ...] = ()
     cgroup_fds: tuple[int, ...] = ()
     uid: int | None = None
+    ruleset: int | None = None
+    filter: bytes = b""
     fds: tuple[int, ...] = ()
+
+    def words(self, *, cwd: str | Path, grace_s: float, run: str, locale: bool) -> list[str]:
+        """What a guard is told, beside what it is given open (see `opened`)."""
+        words = [f"grace={grace_s}", f"cwd={cwd}"]
+        words += [f"rlimit={which}:{most}" for which, most in self.rlimits]
+        words += [f"uid={self.uid}"] if self.uid is not None else []
+        words += [] if self.enclosure else ["detach=1"]
+        words += [f"run={run}"] if run else []
+        return words if locale else [*words, "locale=0"]
+
+    @contextmanager
+    def opened(self) -> Iterator[list[tuple[str, int]]]:
+        """Open files that a guard is given: the word for each, and its number."""
+        files = [("join", number) for number in self.cgroup_fds]
+        files += [("ruleset", self.ruleset)] if self.ruleset is not None else []
+        if not self.filter:
+            yield files
+            return
+        number = os.memfd_create("filter")
+        try:
+            os.write(number, self.filter)
+            yield [*files, ("filter", number)]
+        finally:
+            os.close(number)
 
 
 UNCONFINED = Confinement()
@@ -62,6 +90,13 @@ class Ending:
     lost: bool = False
 
 
+class Starter(Protocol):
+    """What started a guard and ends with it."""
+
+    def wait(self) -> int: ...
+    def kill(self) -> None: ...
+
+
 class GuardedProcess:
     """A command under a guard: a short one, or a server or agent that lives for hours.
 
@@ -69,7 +104,7 @@ class GuardedProcess:
     thread that started it (bubblewrap's ``--die-with-parent`` does), so start it from one that lives as long.
     """
 
-    def __init__(self, starter: subprocess.Popen[bytes], leash: socket.socket, grace_s: float, enclosed: bool) -> None:
+    def __init__(self, starter: Starter, leash: socket.socket, grace_s: float, enclosed: bool) -> None:
         self.pid = 0
         """Of the command, as its guard sees it (in its own pid namespace, if it has one)."""
         self._starter = starter
@@ -101,30 +136,32 @@ class GuardedProcess:
         stderr and ends with status 127 (not found) or 126. Raises SandboxFault if not even a guard can start.
         """
         ours, theirs = socket.socketpair()
-        words = [f"leash={theirs.fileno()}", f"grace={grace_s}", f"cwd={cwd}"]
-        words += [f"join={number}" for number in confinement.cgroup_fds]
-        words += [f"rlimit={which}:{most}" for which, most in confinement.rlimits]
-        words += [f"uid={confinement.uid}"] if confinement.uid is not None else []
-        words += [] if confinement.enclosure else ["detach=1"]
-        words += [f"run={run}"] if run else []
-        words += [] if "LC_CTYPE" in env else ["locale=0"]
         python = (sys.executable, "-I", "-S", "-B", confinement.guard)
         try:
-            starter = subprocess.Popen(
-                [*confinement.enclosure, *python, *words, "--", *argv],
-                env=dict(env),
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                pass_fds=(theirs.fileno(), *confinement.cgroup_fds, *confinement.fds, *pass_fds),
-                start_new_session=True,
-            )
+            with confinement.opened() as files:
+                files.append(("leash", theirs.fileno()))
+                words = [f"{word}={number}" for word, number in files]
+                words += confinement.words(cwd=cwd, grace_s=grace_s, run=run, locale="LC_CTYPE" in env)
+                starter = subprocess.Popen(
+                    [*confinement.enclosure, *python, *words, "--", *argv],
+                    env=dict(env),
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                    pass_fds=(*(number for _, number in files), *confinement.fds, *pass_fds),
+                    start_new_session=True,
+                )
         except (OSError, ValueError) as error:
             ours.close()
             raise SandboxFault(f"cannot start a guard for {argv[0]}: {error}") from error
         finally:
             theirs.close()
-        process = cls(starter, ours, grace_s, bool(confinement.enclosure))
+        return cls.await_start(starter, ours, grace_s, enclosed=bool(confinement.enclosure))
+
+    @classmethod
+    def await_start(cls, starter: Starter, leash: socket.socket, grace_s: float, *, enclosed: bool) -> GuardedProcess:
+        """The process at the other end of ``leash``, once its guard has started it. Raises SandboxFault."""
+        process = cls(starter, leash, grace_s, enclosed)
         try:
             process._await_start()
         except BaseException:

@@ -4,11 +4,10 @@ The guard runs inside, as process 1 of the sandbox's pid namespace, so that one 
 sees all that the command leaves behind. Two things, independent of one another, end the sandbox with its owner:
 the leash, and the kernel's parent-death signal (``--die-with-parent``) to bubblewrap and from it to process 1.
 
-Started by a plain user, the command has that user's number in a user namespace of its own, without rights in it
-and unable to make further ones. Started by root, bubblewrap needs no user namespace; the guard keeps the rights to
-change user and to kill, and the command becomes a user that exists nowhere else on the machine, so that files of
-root and of everybody else are protected by the kernel's oldest check beside the mounts. The folders that it may
-write are given to that user for the time of the command and taken back afterwards.
+Started by a plain user, the command has that user's number in a user namespace of its own, without rights in it.
+Started by root, bubblewrap needs no user namespace; the guard keeps the rights to change user and to kill, and the
+command becomes a user that exists nowhere else on the machine (`raysearch.sandbox.users`). Either way the command is
+behind a seccomp filter, so that it can make no namespaces of its own and see little of the kernel.
 """
 
 from __future__ import annotations
@@ -18,24 +17,24 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from dataclasses import replace
 
-from raysearch.errors import SandboxFault, require
+from raysearch.errors import require
 from raysearch.process import Confinement, run_guarded
 from raysearch.process.guarded import GUARD
 from raysearch.protocols import Completed
-from raysearch.sandbox import view
+from raysearch.sandbox import rulesets, seccomp, view
 from raysearch.sandbox.cgroups import Home
 from raysearch.sandbox.interface import Mount
-from raysearch.sandbox.limits import MB, enforced
+from raysearch.sandbox.limits import MB, Watch, enforced
+from raysearch.sandbox.users import NOBODY, SWITCH, find_users, lent, require_readable
 from raysearch.target import SandboxLimits
 
 GUARD_INSIDE = "/run/raysearch/guard.py"
 PRIVATE = "/tmp"
-ROOT_RIGHTS = {"CAP_CHOWN": 0, "CAP_KILL": 5, "CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_SYS_ADMIN": 21}
-FREE_USERS = 0x70000000
-"""Start of the user numbers that systemd's assignment leaves unused (https://systemd.io/UIDS-GIDS/)."""
-NOBODY = 65534
+ADMIN = {"CAP_SYS_ADMIN": 21}
+"""What bubblewrap needs to do without a user namespace."""
+GUARD_RIGHTS = ("CAP_SETUID", "CAP_SETGID", "CAP_KILL")
 
 
 class Bubblewrap:
@@ -44,11 +43,11 @@ class Bubblewrap:
     name = "bubblewrap"
 
     def __init__(self, executable: str, *, run: str = "", home: Home | None = None) -> None:
+        self.run_name = run
         self._executable = executable
-        self._run = run
         self._home = home
-        self._uid = unprivileged_user()
-        """The user to become; None: started by a plain user, who is unprivileged already."""
+        self._users = find_users((*SWITCH.values(), *ADMIN.values()))
+        """Whom to become; None: started by a plain user, who is unprivileged already."""
         self._interpreter = [Mount(folder, str(folder)) for folder in view.interpreter_folders()]
         self._options = subprocess.run([executable, "--help"], capture_output=True, text=True, check=False).stdout
 
@@ -69,17 +68,10 @@ class Bubblewrap:
     ) -> Completed:
         below = (cwd.source.is_relative_to(mount.source) for mount in (*readable, *writable))
         require(any(below), "the working directory is at or below one of the mounts")
-        sources = [mount.source for mount in writable]
-        if self._uid is not None:
-            for mount in readable:
-                _require_readable(mount.source)
-        with ExitStack() as stack:
-            enforcement = stack.enter_context(enforced(limits, self._home, writable=sources, own_count=True))
-            if self._uid is not None:
-                stack.enter_context(lent(sources, self._uid))
-            arguments, fds = self._arguments(readable, writable, limits)
-            for number in fds:
-                stack.callback(os.close, number)
+        with (
+            self.laid(readable, writable, limits) as (confinement, watch),
+            self._enclosure(readable, writable, limits) as (enclosure, fds),
+        ):
             return run_guarded(
                 command,
                 cwd=cwd.inside,
@@ -88,47 +80,77 @@ class Bubblewrap:
                 grace_s=0.0,
                 output_kb=limits.output_kb,
                 cancel=cancel,
-                run=self._run,
-                confinement=Confinement(
-                    enclosure=(self._executable, *arguments, "--"),
-                    guard=GUARD_INSIDE,
-                    rlimits=enforcement.rlimits,
-                    cgroup_fds=enforcement.cgroup_fds,
-                    uid=self._uid,
-                    fds=fds,
-                ),
-                watch=enforcement.watch,
+                run=self.run_name,
+                confinement=replace(confinement, enclosure=enclosure, guard=GUARD_INSIDE, fds=fds),
+                watch=watch,
             )
 
-    def _arguments(
+    @contextmanager
+    def laid(
         self, readable: Sequence[Mount], writable: Sequence[Mount], limits: SandboxLimits
-    ) -> tuple[list[str], tuple[int, ...]]:
-        """bubblewrap's arguments, and the open files that they name."""
-        words = self._namespaces(limits)
-        words += view.system_arguments(limits.network)
-        words += ["--proc", "/proc", "--dev", "/dev"]
-        words += self._private_folder("/dev/shm", limits) + self._private_folder(PRIVATE, limits)
-        binds = [*self._interpreter, Mount(GUARD, GUARD_INSIDE), *readable, *writable]
-        for folder in view.parents(mount.inside for mount in binds):
-            words += ["--perms", "0755", "--dir", folder]
-        for mount in sorted(binds, key=lambda mount: mount.inside.count("/")):
-            words += ["--bind" if mount in writable else "--ro-bind", str(mount.source), mount.inside]
-        fds = []
-        user = self._uid if self._uid is not None else os.getuid() or NOBODY
-        group = self._uid if self._uid is not None else os.getgid() or NOBODY
-        for place, content in view.stubs(user, group).items():
-            fds.append(_readable_fd(content))
-            words += ["--perms", "0644", "--ro-bind-data", str(fds[-1]), place]
-        words += ["--remount-ro", "/dev", "--remount-ro", "/"]
-        return words, tuple(fds)
+    ) -> Iterator[tuple[Confinement, Watch]]:
+        """What a guard lays on one command, its enclosure apart, and who watches its limits. Raises SandboxFault."""
+        sources = [mount.source for mount in writable]
+        uid = None if self._users is None else self._users.next()
+        with ExitStack() as stack:
+            if uid is not None:
+                for mount in readable:
+                    require_readable(mount.source)
+                stack.enter_context(lent(sources, uid))
+            enforcement = stack.enter_context(enforced(limits, self._home, writable=sources, own_count=True))
+            ruleset = None
+            scoped = rulesets.abi() >= rulesets.SCOPED
+            if limits.network and scoped:
+                # The machine's network is also the machine's abstract Unix sockets.
+                ruleset = stack.enter_context(rulesets.ruleset((), files=False, tcp=False))
+            profile = seccomp.Profile(named_sockets=scoped or not limits.network)
+            yield (
+                Confinement(
+                    rlimits=enforcement.rlimits,
+                    cgroup_fds=enforcement.cgroup_fds,
+                    uid=uid,
+                    ruleset=ruleset,
+                    filter=seccomp.program(profile) if seccomp.supported() else b"",
+                ),
+                enforcement.watch,
+            )
+
+    @contextmanager
+    def _enclosure(
+        self, readable: Sequence[Mount], writable: Sequence[Mount], limits: SandboxLimits
+    ) -> Iterator[tuple[tuple[str, ...], tuple[int, ...]]]:
+        """The command prefix, and the open files that it names."""
+        with ExitStack() as stack:
+            words = self._namespaces(limits)
+            words += view.system_arguments(limits.network)
+            words += ["--proc", "/proc", "--dev", "/dev"]
+            words += self._private_folder("/dev/shm", limits) + self._private_folder(PRIVATE, limits)
+            binds = [*self._interpreter, Mount(GUARD, GUARD_INSIDE), *readable, *writable]
+            for folder in view.parents(mount.inside for mount in binds):
+                words += ["--perms", "0755", "--dir", folder]
+            for mount in sorted(binds, key=lambda mount: mount.inside.count("/")):
+                words += ["--bind" if mount in writable else "--ro-bind", str(mount.source), mount.inside]
+            fds = []
+            for place, content in view.stubs(self._numbers()).items():
+                fds.append(_readable_fd(content))
+                stack.callback(os.close, fds[-1])
+                words += ["--perms", "0644", "--ro-bind-data", str(fds[-1]), place]
+            words += ["--remount-ro", "/dev", "--remount-ro", "/"]
+            yield (self._executable, *words, "--"), tuple(fds)
+
+    def _numbers(self) -> Sequence[tuple[int, int]]:
+        """Users and groups that commands may have."""
+        if self._users is not None:
+            return [(number, number) for number in self._users.numbers]
+        return [(os.getuid() or NOBODY, os.getgid() or NOBODY)]
 
     def _namespaces(self, limits: SandboxLimits) -> list[str]:
         words = ["--die-with-parent", "--new-session", "--as-pid-1", "--cap-drop", "ALL"]
         words += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "sandbox"]
         if not limits.network:
             words.append("--unshare-net")
-        if self._uid is not None:
-            return [*words, "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_KILL"]
+        if self._users is not None:
+            return [*words, *(word for right in GUARD_RIGHTS for word in ("--cap-add", right))]
         words.append("--unshare-user")
         if os.getuid() == 0:
             words += ["--uid", str(NOBODY), "--gid", str(NOBODY)]
@@ -141,62 +163,8 @@ class Bubblewrap:
         return ["--perms", "1777", *size, "--tmpfs", place]
 
 
-def unprivileged_user() -> int | None:
-    """The user that commands become when this process is root and may change user; None otherwise.
-
-    It differs between processes of raysearch, so that a limit on a user's processes is one on a command's.
-    """
-    if os.geteuid() != 0:
-        return None
-    try:
-        status = Path("/proc/self/status").read_text()
-        held = int(next(line for line in status.splitlines() if line.startswith("CapEff:")).split()[1], 16)
-        ranges = [tuple(map(int, line.split())) for line in Path("/proc/self/uid_map").read_text().splitlines()]
-    except (OSError, StopIteration, ValueError):
-        return None
-    if not all(held >> number & 1 for number in ROOT_RIGHTS.values()):
-        return None
-    for user in (FREE_USERS + os.getpid(), NOBODY):
-        if any(first <= user < first + count for first, _, count in ranges):
-            return user
-    return None
-
-
-@contextmanager
-def lent(folders: Sequence[Path], uid: int) -> Iterator[None]:
-    """Give what is in ``folders`` to the user ``uid``, and take it back at the end."""
-    try:
-        for folder in folders:
-            _give(folder, uid, uid)
-        yield
-    finally:
-        for folder in folders:
-            _give(folder, os.geteuid(), os.getegid())
-
-
-def _give(folder: Path, uid: int, gid: int) -> None:
-    # Links themselves, never what they point to: a candidate may have made them.
-    try:
-        os.chown(folder, uid, gid, follow_symlinks=False)
-        for place, folders, files in os.walk(folder):
-            for name in (*folders, *files):
-                os.chown(f"{place}/{name}", uid, gid, follow_symlinks=False)
-    except OSError as error:
-        raise SandboxFault(f"cannot give {folder} to user {uid}: {error}") from error
-
-
-def _require_readable(source: Path) -> None:
-    mode = source.stat().st_mode if source.exists() else 0o777
-    needed = 0o005 if source.is_dir() else 0o004
-    if mode & needed != needed:
-        raise SandboxFault(
-            f"{source} can be read by root only, but candidates run as nobody in particular: "
-            f"chmod -R o+rX {source} (and start raysearch under umask 022)"
-        )
-
-
 def _readable_fd(content: bytes) -> int:
-    """An open pipe that holds ``content`` (a few hundred bytes)."""
+    """An open pipe that holds ``content`` (a few kilobytes)."""
     read_end, write_end = os.pipe()
     os.write(write_end, content)
     os.close(write_end)

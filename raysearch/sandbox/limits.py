@@ -12,6 +12,7 @@ from pathlib import Path
 
 from raysearch.errors import SandboxFault
 from raysearch.sandbox.cgroups import Group, Home
+from raysearch.sandbox.stored import flatten, stored_bytes
 from raysearch.target import SandboxLimits
 
 MB = 1024 * 1024
@@ -52,7 +53,7 @@ class Watch:
 def enforced(
     limits: SandboxLimits, home: Home | None, *, writable: Sequence[Path], own_count: bool
 ) -> Iterator[Enforcement]:
-    """Limits for one command; what they needed is removed at the end.
+    """Limits for one command; what they needed is removed at the end, and what it wrote can be removed then.
 
     ``home``: where control groups can be made, if anywhere. ``own_count``: whether the kernel counts the
     command's processes apart from everybody else's (a user, or a user namespace, of its own), so that a resource
@@ -68,7 +69,19 @@ def enforced(
         rlimits.append((resource.RLIMIT_AS, limits.memory_mb * MB))
         if own_count:
             rlimits.append((resource.RLIMIT_NPROC, limits.processes))
-        yield Enforcement((), tuple(rlimits), Watch(None, limits, writable))
+    with _grouped(limits, home) as (group, cgroup_fds):
+        try:
+            yield Enforcement(cgroup_fds, tuple(rlimits), Watch(group, limits, writable))
+        finally:
+            for folder in writable:
+                _untangle(folder)
+
+
+@contextmanager
+def _grouped(limits: SandboxLimits, home: Home | None) -> Iterator[tuple[Group | None, tuple[int, ...]]]:
+    """A control group, and the open files by which to join it."""
+    if home is None:
+        yield None, ()
         return
     try:
         group = home.create(limits)
@@ -77,25 +90,18 @@ def enforced(
     opened: list[int] = []
     try:
         opened = group.open()
-        yield Enforcement(tuple(opened), tuple(rlimits), Watch(group, limits, writable))
+        yield group, tuple(opened)
     finally:
         for number in opened:
             os.close(number)
         group.remove()
 
 
-def stored_bytes(folder: Path) -> int:
-    """Disk space taken by the files below ``folder``; links are not followed, what vanishes meanwhile is skipped."""
-    total = 0
-    queue = [str(folder)]
-    while queue:
-        try:
-            with os.scandir(queue.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        queue.append(entry.path)
-                    else:
-                        total += entry.stat(follow_symlinks=False).st_blocks * 512
-        except OSError:
-            continue
-    return total
+def _untangle(folder: Path) -> None:
+    """Leave nothing that is too deep, or too closed, to be removed by ordinary means."""
+    if stored_bytes(folder) < float("inf"):
+        return
+    try:
+        flatten(folder)
+    except OSError as error:
+        raise SandboxFault(f"cannot put {folder} in order again: {error}") from error

@@ -12,18 +12,19 @@ from raysearch.sandbox import cgroups
 from raysearch.sandbox.bare import Bare
 from raysearch.sandbox.bubblewrap import Bubblewrap
 from raysearch.sandbox.interface import Mount, Sandbox
+from raysearch.sandbox.landlock import Landlock
 from raysearch.target import SandboxLimits
 
-KINDS = ("auto", "bubblewrap", "none")
+KINDS = ("auto", "bubblewrap", "landlock", "none")
 ALOUD = "Or say `--sandbox none`: candidates then run with your own rights, on your own files and network."
 
 
 def open_sandbox(kind: str = "auto", *, run: str = "") -> Sandbox:
     """The sandbox of that kind, proved to work by running a command in it.
 
-    ``auto`` is the best that works here, never ``none``. ``run`` names the run in the environment of every command,
-    for `raysearch.process.sweep`. Control groups that dead processes of raysearch left are removed. Raises
-    ConfigError, which says what to do.
+    ``auto`` is bubblewrap, or landlock where that does not work, never ``none``. ``run`` names the run in the
+    environment of every command, for `raysearch.process.sweep`. Control groups that dead processes of raysearch left
+    are removed. Raises ConfigError, which says what to do.
     """
     if kind not in KINDS:
         raise ConfigError(f"unknown sandbox {kind!r}.{nearest(kind, KINDS)}")
@@ -31,6 +32,17 @@ def open_sandbox(kind: str = "auto", *, run: str = "") -> Sandbox:
     home = cgroups.find()
     if kind == "none":
         return Bare(run=run, home=home)
+    reasons = []
+    for name, opened in (("bubblewrap", _bubblewrap), ("landlock", _landlock)):
+        if kind in (name, "auto"):
+            try:
+                return opened(run, home)
+            except ConfigError as error:
+                reasons.append(str(error))
+    raise ConfigError("\n".join([*reasons, ALOUD]))
+
+
+def _bubblewrap(run: str, home: cgroups.Home | None) -> Sandbox:
     executable = shutil.which("bwrap") or shutil.which("bwrap", path=STANDARD_PATH)
     if executable is None:
         raise ConfigError(_absent())
@@ -39,6 +51,15 @@ def open_sandbox(kind: str = "auto", *, run: str = "") -> Sandbox:
         _prove(sandbox)
     except SandboxFault as fault:
         raise ConfigError(_forbidden(executable, str(fault))) from fault
+    return sandbox
+
+
+def _landlock(run: str, home: cgroups.Home | None) -> Sandbox:
+    try:
+        sandbox = Landlock(run=run, home=home)
+        _prove(sandbox)
+    except SandboxFault as fault:
+        raise ConfigError(f"the sandbox `landlock` does not work here: {fault}.") from fault
     return sandbox
 
 
@@ -59,10 +80,10 @@ def _prove(sandbox: Sandbox) -> None:
 
 def _absent() -> str:
     if not sys.platform.startswith("linux"):
-        return f"candidates run in bubblewrap, which needs Linux; this is {sys.platform}. {ALOUD}"
+        return f"the sandbox `bubblewrap` needs Linux; this is {sys.platform}."
     return (
-        "candidates run in bubblewrap, and there is no `bwrap` on the PATH. Install it: `apt install bubblewrap` "
-        "(Debian, Ubuntu), `dnf install bubblewrap` (Fedora, RHEL), `apk add bubblewrap` (Alpine). " + ALOUD
+        "the sandbox `bubblewrap`: there is no `bwrap` on the PATH. Install it: `apt install bubblewrap` "
+        "(Debian, Ubuntu), `dnf install bubblewrap` (Fedora, RHEL), `apk add bubblewrap` (Alpine)."
     )
 
 
@@ -72,5 +93,5 @@ def _forbidden(executable: str, reason: str) -> str:
         "In a container, start that with --privileged, or with --security-opt seccomp=unconfined and "
         "--security-opt apparmor=unconfined; elsewhere allow user namespaces: "
         "`sysctl kernel.apparmor_restrict_unprivileged_userns=0` (Ubuntu), "
-        f"`sysctl user.max_user_namespaces=10000`. {ALOUD}"
+        "`sysctl user.max_user_namespaces=10000`."
     )

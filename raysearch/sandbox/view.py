@@ -22,17 +22,33 @@ def system_arguments(network: bool) -> Iterator[str]:
         elif place.is_dir():
             yield from ("--ro-bind", name, name)
     yield from ("--dir", "/etc")
-    for name in SETTINGS + (NETWORK_SETTINGS if network else ()):
-        place = Path("/etc", name)
-        if place.exists():
-            yield from ("--ro-bind", str(place.resolve()), str(place))
+    for place in settings(network=network):
+        yield from ("--ro-bind", str(place.resolve()), str(place))
 
 
-def stubs(uid: int, gid: int) -> dict[str, bytes]:
-    """Small files of /etc that programs expect, without a word about the real machine's people."""
+def system_places(*, network: bool) -> list[Path]:
+    """The same, as files and folders that stay where they are."""
+    folders = [Path(name) for name in SYSTEM if Path(name).is_dir() and not Path(name).is_symlink()]
+    return folders + settings(network=network)
+
+
+def settings(*, network: bool) -> list[Path]:
+    """Files and folders of /etc that programs read."""
+    places = (Path("/etc", name) for name in SETTINGS + (NETWORK_SETTINGS if network else ()))
+    return [place for place in places if place.exists()]
+
+
+def stubs(numbers: Iterable[tuple[int, int]]) -> dict[str, bytes]:
+    """Small files of /etc that programs expect, without a word about the real machine's people.
+
+    ``numbers``: of user and group, whom a command may be.
+    """
+    candidates = list(numbers)
+    users = [f"candidate:x:{user}:{group}::/tmp:/bin/sh\n" for user, group in candidates]
+    groups = [f"candidate:x:{group}:\n" for _, group in candidates]
     return {
-        "/etc/passwd": f"root:x:0:0::/tmp:/bin/sh\ncandidate:x:{uid}:{gid}::/tmp:/bin/sh\n".encode(),
-        "/etc/group": f"root:x:0:\ncandidate:x:{gid}:\n".encode(),
+        "/etc/passwd": "".join(["root:x:0:0::/tmp:/bin/sh\n", *users]).encode(),
+        "/etc/group": "".join(["root:x:0:\n", *groups]).encode(),
         "/etc/hosts": b"127.0.0.1 localhost\n::1 localhost\n",
     }
 
