@@ -7,6 +7,7 @@ import click
 from raysearch.cli.checking import check
 from raysearch.cli.reading import diff, export, frontier, show
 from raysearch.cli.running import resume, run
+from raysearch.cli.scaffolding import init
 from raysearch.cli.suggest import Group
 
 
@@ -16,5 +17,5 @@ def root() -> None:
     """Evolutionary search over programs: every candidate a git commit, every number measured."""
 
 
-for command in (run, resume, show, frontier, diff, export, check):
+for command in (run, resume, show, frontier, diff, export, check, init):
     root.add_command(command)

@@ -14,7 +14,8 @@ import click
 from raysearch.run.findings import Finding, Standing
 from raysearch.sinks.lines import one_line
 
-TOLD_MAX = 400
+FINE_MAX, TOLD_MAX = 160, 600
+"""Characters of what is said of what is fine, and of anything else."""
 _COLOUR = {Standing.OK: "green", Standing.NOTE: None, Standing.WARN: "yellow", Standing.FAIL: "red"}
 
 
@@ -27,14 +28,18 @@ def page(findings: Iterable[Finding], width: int | None = None) -> str:
     lines = []
     for finding in found:
         took = f"  ({finding.took_s:.2f} s)" if finding.took_s is not None else ""
-        told = textwrap.wrap(one_line(finding.told, TOLD_MAX) + took, max(width - len(indent), 30)) or [""]
+        told = textwrap.wrap(one_line(finding.told, _length(finding)) + took, max(width - len(indent), 30)) or [""]
         mark = click.style(f"{finding.standing:<4}", fg=_COLOUR[finding.standing])
         lines.append(f"{mark}  {finding.name:<{names}}  {told[0]}".rstrip())
         lines += [indent + more for more in told[1:]]
         if finding.mend:
-            mended = textwrap.wrap(f"→ {one_line(finding.mend, 2 * TOLD_MAX)}", max(width - len(indent), 30))
+            mended = textwrap.wrap(f"→ {one_line(finding.mend, TOLD_MAX)}", max(width - len(indent), 30))
             lines += [indent + more for more in mended]
     return "\n".join(lines)
+
+
+def _length(finding: Finding) -> int:
+    return FINE_MAX if finding.standing is Standing.OK else TOLD_MAX
 
 
 class Doing:

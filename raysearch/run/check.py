@@ -101,7 +101,7 @@ def check_target(
         stack.callback(sweep, folder.name)
         trial = Trial(folder, taken, name, seed, told)
         stack.callback(trial.close)
-        findings = [*trial.accuracy(_is_program(target)), *trial.measuring(repeats), *trial.containment()]
+        findings = [*trial.accuracy(*_is_program(target)), *trial.measuring(repeats), *trial.containment()]
         touched = changes(before)
         if touched:
             findings.append(fail("files", f"the target itself was changed: {touched[0]}", "see what writes there"))
@@ -115,15 +115,22 @@ def check_target(
         )
 
 
-def _is_program(target: Target) -> bool:
-    """Whether ``reference/`` is a program of the seed's interface: as target.toml says, or if it has all its files."""
+def _is_program(target: Target) -> tuple[bool, str]:
+    """Whether ``reference/`` is a program of the seed's interface, and why not.
+
+    It is one if target.toml says so, or, where that says nothing, if it has all the seed's files by name.
+    """
     said = read_target_file(target.root / "target.toml", []).check.reference
     if said is not None:
-        return said
+        return said, "target.toml says that it is no program"
     if target.seed is None:
-        return False
+        return False, "the target has no seed that it could be like"
     names = [path.relative_to(target.seed) for path in target.seed.rglob("*") if path.is_file()]
-    return bool(names) and all((target.reference / name).is_file() for name in names)
+    like = bool(names) and all((target.reference / name).is_file() for name in names)
+    return (
+        like,
+        "its files have other names than the seed's; if it is a program: [check] reference = true in target.toml",
+    )
 
 
 @dataclass(slots=True)
@@ -150,7 +157,7 @@ class Trial:
         for worker in self._workers.values():
             worker.close()
 
-    def accuracy(self, reference_is_program: bool) -> Iterator[Finding]:
+    def accuracy(self, reference_is_program: bool, why_not: str) -> Iterator[Finding]:
         """What must pass passes; what must not is refused, and for a reason."""
         if self.target.seed is not None:
             yield self._passes("seed", self._repository.commit_of("origin"))
@@ -159,9 +166,7 @@ class Trial:
         if reference_is_program:
             yield self._passes("reference", self._committed(self.target.reference))
         else:
-            said = "its files have other names than the seed's" if self.target.seed else "the target has no seed"
-            told = f"not tried: {said}, so it is taken for no program"
-            yield note("reference", told, "if it is one, write [check] reference = true into target.toml")
+            yield note("reference", f"not tried: {why_not}")
         program = self.target.seed or (self.target.reference if reference_is_program else None)
         if program is None:
             empty = Broken("empty program", {}, True, "say no where there is no program")
@@ -193,9 +198,9 @@ class Trial:
             evaluations.append(answer.result)
             self.measured_s.append(answer.took_s)
         self.noise = tuple(noise_of(objective, evaluations) for objective in self.target.objectives)
-        samples = " and ".join(f"{n.samples} of {n.objective.name}" for n in self.noise)
+        samples = ", ".join(f"{n.samples} of {n.objective.name}" for n in self.noise)
         took_s = statistics.median(self.measured_s)
-        yield ok("benchmark", f"{repeats} evaluations, each with {samples} sample{_s(self.noise[0].samples)}", took_s)
+        yield ok("benchmark", f"answers: {repeats} evaluation{_s(repeats)}; samples in each: {samples}", took_s)
         for noise in self.noise:
             yield _trusted(noise, repeats)
 
@@ -236,7 +241,8 @@ class Trial:
     def _says_the_same(self, commit: Commit) -> Finding:
         self.told("judging once more")
         answers = [self._evaluate(Stage.JUDGE, "accuracy", commit).result for _ in range(2)]
-        if answers[0] == answers[1]:
+        said = [(a.passed, a.feedback, a.cases) if isinstance(a, Verdict) else str(a) for a in answers]
+        if said[0] == said[1]:
             return ok("verdicts", "the same program and seed get the same verdict")
         return warn("verdicts", "the same program and seed get two verdicts", "draw from --seed alone; leave out times")
 
@@ -245,6 +251,8 @@ class Trial:
         self.told(f"judging: {ruin.name}")
         answer = self._evaluate(Stage.JUDGE, "accuracy", commit)
         match answer.result:
+            case Verdict(passed=False, feedback=feedback) if self.target.seed and not self._good:
+                return note(ruin.name, f"refused, which says nothing as long as the seed is too: {feedback}")
             case Verdict(passed=False, feedback=""):
                 return warn(ruin.name, "refused, but no reason is given", "say why: the next attempt is told")
             case Verdict(passed=False, feedback=feedback):
@@ -294,8 +302,8 @@ def _trusted(noise: Noise, repeats: int) -> Finding:
         return note(name, f"{noise.spread:.3g} {noise.objective.unit}, about a value of zero".replace("  ", " "))
     told = f"{percent(noise.spread)} from evaluation to evaluation, {percent(declared)} declared"
     if noise.understated:
-        mend = f"declare noise = {math.ceil(noise.spread * 1000) / 1000:g} in objectives.toml, or measure more calmly"
-        return warn(name, told, mend)
+        declare = f"declare noise = {math.ceil(noise.spread * 1000) / 1000:g} in objectives.toml, or "
+        return warn(name, told, f"{declare if noise.spread < 0.5 else ''}measure more calmly, or for longer")
     if noise.spread > SPREAD_NOTABLE:
         return warn(name, told, "measure for longer, or count something steadier: most gains drown in this")
     return ok(name, told)
