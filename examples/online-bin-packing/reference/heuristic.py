@@ -1,0 +1,5 @@
+"""Best fit: the bin that the item leaves least room in."""
+
+
+def priority(item, remaining):
+    return item - remaining
