@@ -6,9 +6,11 @@ import click
 
 from raysearch.cli.checking import check
 from raysearch.cli.reading import diff, export, frontier, show
+from raysearch.cli.replaying import replay
 from raysearch.cli.running import resume, run
 from raysearch.cli.scaffolding import init
 from raysearch.cli.suggest import Group
+from raysearch.cli.telling import brief
 
 
 @click.group("raysearch", cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,5 +19,5 @@ def root() -> None:
     """Evolutionary search over programs: every candidate a git commit, every number measured."""
 
 
-for command in (run, resume, show, frontier, diff, export, check, init):
+for command in (run, resume, show, frontier, diff, export, brief, replay, check, init):
     root.add_command(command)
