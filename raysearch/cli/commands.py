@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from raysearch.cli.checking import check
+from raysearch.cli.completing import completion
 from raysearch.cli.reading import diff, export, frontier, show
 from raysearch.cli.replaying import replay
 from raysearch.cli.running import resume, run
@@ -19,5 +20,5 @@ def root() -> None:
     """Evolutionary search over programs: every candidate a git commit, every number measured."""
 
 
-for command in (run, resume, show, frontier, diff, export, brief, replay, check, init):
+for command in (run, resume, show, frontier, diff, export, brief, replay, check, init, completion):
     root.add_command(command)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from raysearch.cli import completing
 from raysearch.cli.suggest import Choice
 
 if TYPE_CHECKING:
@@ -61,7 +62,14 @@ session_flags = together(
         type=Choice(SANDBOXES),
         help="How candidates are confined; auto insists on it.",
     ),
-    click.option("--set", "sets", metavar="KEY=VALUE", multiple=True, help="Any value of the configuration."),
+    click.option(
+        "--set",
+        "sets",
+        metavar="KEY=VALUE",
+        multiple=True,
+        shell_complete=completing.settings,
+        help="Any value of the configuration.",
+    ),
 )
 """What may differ from one session of a run to the next."""
 
@@ -75,8 +83,18 @@ part_flags = together(
 
 run_flags = together(
     part_flags,
-    click.option("--outer-loop", metavar="POLICY", help="Policy: a name, package.module:Class or file.py:Class."),
-    click.option("--mutator", multiple=True, help="Repeatable: a name, package.module:Class or file.py:Class."),
+    click.option(
+        "--outer-loop",
+        metavar="POLICY",
+        shell_complete=completing.policies,
+        help="Policy: a name, package.module:Class or file.py:Class.",
+    ),
+    click.option(
+        "--mutator",
+        multiple=True,
+        shell_complete=completing.mutators,
+        help="Repeatable: a name, package.module:Class or file.py:Class.",
+    ),
     click.option("--frontier-bias", type=float, help="Share of parents drawn from the frontier, 0 to 1."),
     click.option("--seed", type=int, help="Seed of all randomness."),
     click.option("--exp-name", help="Last part of the run folder's name."),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import click
 
+from raysearch.cli import completing
 from raysearch.cli.suggest import Command, as_json, runs_dir
 
 ATTEMPT_DIGITS_MAX = 7
@@ -25,8 +26,8 @@ def _is_attempt(text: str) -> bool:
 
 
 @click.command("show", cls=Command)
-@click.argument("run", required=False)
-@click.argument("attempt", metavar="[N]", required=False)
+@click.argument("run", required=False, shell_complete=completing.runs_and_attempts)
+@click.argument("attempt", metavar="[N]", required=False, shell_complete=completing.attempts)
 @runs_dir
 @as_json
 def show(run: str | None, attempt: str | None, runs_dir: str, as_json: bool) -> None:
@@ -61,7 +62,7 @@ def show(run: str | None, attempt: str | None, runs_dir: str, as_json: bool) -> 
 
 
 @click.command("frontier", cls=Command)
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=completing.runs)
 @runs_dir
 @as_json
 def frontier(run: str | None, runs_dir: str, as_json: bool) -> None:
@@ -86,7 +87,7 @@ def frontier(run: str | None, runs_dir: str, as_json: bool) -> None:
 
 
 @click.command("diff", cls=Command)
-@click.argument("names", metavar="[RUN] A B", nargs=-1, required=True)
+@click.argument("names", metavar="[RUN] A B", nargs=-1, required=True, shell_complete=completing.attempts_of_diff)
 @runs_dir
 @click.option("--stat", is_flag=True, help="Only files, and lines added and deleted.")
 @as_json
@@ -114,9 +115,16 @@ def diff(names: tuple[str, ...], runs_dir: str, stat: bool, as_json: bool) -> No
 
 
 @click.command("export", cls=Command)
-@click.argument("run")
+@click.argument("run", shell_complete=completing.runs)
 @click.argument("dest", type=click.Path())
-@click.option("--candidate", metavar="N", default="best", show_default=True, help="Which candidate.")
+@click.option(
+    "--candidate",
+    metavar="N",
+    default="best",
+    show_default=True,
+    shell_complete=completing.attempts,
+    help="Which candidate.",
+)
 @runs_dir
 @as_json
 def export(run: str, dest: str, candidate: str, runs_dir: str, as_json: bool) -> None:

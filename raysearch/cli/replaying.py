@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from raysearch.cli import completing
 from raysearch.cli.suggest import Command, as_json, runs_dir
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Speed(click.ParamType):  # type: ignore[type-arg] # generic only from clic
 
 
 @click.command("replay", cls=Command)
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=completing.runs)
 @click.option(
     "--speed", type=Speed(), default="10", show_default=True, help="Times as fast as it was; max: the end only."
 )

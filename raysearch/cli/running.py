@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raysearch.cli import exits
+from raysearch.cli import completing, exits
 from raysearch.cli.options import configuration_of, overrides_of, run_flags, session_flags
 from raysearch.cli.reading import print_json
 from raysearch.cli.suggest import RUNS_DIR, Command, as_json, runs_dir
@@ -50,7 +50,7 @@ def run(
 
 
 @click.command("resume", cls=Command)
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=completing.runs)
 @session_flags
 @runs_dir
 @as_json

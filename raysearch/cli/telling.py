@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from raysearch.cli import completing
 from raysearch.cli.suggest import Command, as_json, runs_dir
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @click.command("brief", cls=Command)
-@click.argument("run", required=False)
-@click.argument("attempt", metavar="N", required=False)
+@click.argument("run", required=False, shell_complete=completing.runs_and_attempts)
+@click.argument("attempt", metavar="N", required=False, shell_complete=completing.attempts)
 @runs_dir
 @as_json
 def brief(run: str | None, attempt: str | None, runs_dir: str, as_json: bool) -> None:
