@@ -19,21 +19,20 @@ HOW_TO_DECLARE = (
     f"{tunables.FORMS}), or declare [[tunables]] in target.toml."
 )
 
-ETA_MAX = 20.0
-
 
 class Tune:
     """A mutator that varies settings.
 
     The parent is the program in the workspace, its mate one of the brief's inspirations. ``mating`` is the share of
-    children (0 to 1) that have a mate. ``eta`` is how close numbers stay to their parents': 1 goes anywhere, 20 and
-    more stays near; without it, every child draws its own between the two, so that a search does both.
+    children (0 to 1) that have a mate. ``eta`` is how close numbers stay to their parents': 1 goes anywhere, 20 stays
+    near. The default suits tens to hundreds of evaluations: in trials of 60 on cache-eviction with its traces cut to
+    6,000 requests, 1 and 2 did about alike (10 to 20 seeds each) and 3 a little worse, by less than the seeds differ.
     """
 
-    def __init__(self, *, mating: float = 0.7, eta: float | None = None) -> None:
+    def __init__(self, *, mating: float = 0.7, eta: float = 2.0) -> None:
         if not 0.0 <= mating <= 1.0:
             raise ValueError(f"mating must be from 0 to 1, not {mating:g}")
-        if eta is not None and not 1.0 <= eta <= 100.0:
+        if not 1.0 <= eta <= 100.0:
             raise ValueError(f"eta must be from 1 to 100, not {eta:g}")
         self.mating = mating
         self.eta = eta
@@ -54,8 +53,7 @@ class Tune:
         if brief.inspirations and draws.random() < self.mating:
             others = [other for other in self._inspirations(workspace, brief, found) if differ(parent, other)]
             mate = others[draws.integers(len(others))] if others else None
-        eta = self.eta or ETA_MAX ** float(draws.random())
-        variation = Variation({setting.key: setting.tunable for setting in found}, eta)
+        variation = Variation({setting.key: setting.tunable for setting in found}, self.eta)
         child = variation.child(parent, mate, draws)
         tunables.write(workspace.path, found, child)
         return Mutation(summary=summary(found, child))
