@@ -6,6 +6,7 @@ import click
 
 from raysearch.cli.checking import check
 from raysearch.cli.completing import completion
+from raysearch.cli.examining import doctor
 from raysearch.cli.reading import diff, export, frontier, show
 from raysearch.cli.replaying import replay
 from raysearch.cli.running import resume, run
@@ -20,5 +21,5 @@ def root() -> None:
     """Evolutionary search over programs: every candidate a git commit, every number measured."""
 
 
-for command in (run, resume, show, frontier, diff, export, brief, replay, check, init, completion):
+for command in (run, resume, show, frontier, diff, export, brief, replay, check, init, doctor, completion):
     root.add_command(command)

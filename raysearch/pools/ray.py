@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # else `uv run` uploads the working folder
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -243,6 +243,18 @@ class RayPool:
             self._opened = False
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def survey(address: str) -> list[Mapping[str, float]]:
+    """Total resources of each node of the cluster at ``address``, which is let go again; ``local`` starts one.
+
+    Raises RunError if there is none.
+    """
+    pool = RayPool(cast(WorkerSpec, None), {}, address)  # without roles nobody is hired
+    try:
+        return _nodes()
+    finally:
+        pool.close()
 
 
 def _nodes() -> list[Mapping[str, float]]:
