@@ -122,7 +122,7 @@ def require(condition: bool, message: str) -> None:
 
 
 @contextmanager
-def boundary(fault: type[Fault], what: str) -> Iterator[None]:
+def boundary(fault: type[RaysearchError], what: str) -> Iterator[None]:
     """Attribute any stray exception to the boundary that it crossed; a plug-in's ``exit()`` too."""
     try:
         yield
@@ -130,7 +130,7 @@ def boundary(fault: type[Fault], what: str) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
-        kind = OutOfSpace if full or os.strerror(errno.ENOSPC) in str(error) else fault
+        kind: type[RaysearchError] = OutOfSpace if full or os.strerror(errno.ENOSPC) in str(error) else fault
         raise kind(f"{what}: {type(error).__name__}: {error}") from error
 
 

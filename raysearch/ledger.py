@@ -100,7 +100,7 @@ class FileLedger:
             written = os.pwrite(self._fd, line, self._size)
             if written != len(line):
                 written += os.pwrite(self._fd, line[written:], self._size + written)
-            os.fdatasync(self._fd)
+            (os.fdatasync if hasattr(os, "fdatasync") else os.fsync)(self._fd)  # macOS has only fsync
         except OSError as error:
             self._forget_from(self._size)
             raise LedgerError(f"{self.path}: {error.strerror}") from error
