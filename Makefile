@@ -22,7 +22,7 @@ check: $(BIN)/raysearch
 
 test: $(BIN)/raysearch check ## lint, types, layers, unit, simulation, real Ray, real sandbox
 	scripts/sandbox-ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 soak: $(BIN)/raysearch ## 20,000 simulated runs a policy
 	$(BIN)/python benchmarks/soak.py --seeds 20000
