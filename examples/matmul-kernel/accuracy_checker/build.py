@@ -6,6 +6,7 @@ host has closed the door, and it can call nothing that it did not bring along.
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import shutil
@@ -160,6 +161,7 @@ def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command,
             cwd=folder,
+            env={**os.environ, "LC_ALL": "C"},  # what is read and passed on is in English
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",

@@ -31,7 +31,7 @@ def verdict(candidate: Path, seed: int, patience_s: float) -> dict[str, object]:
             with Kernel(program, patience_s) as kernel:
                 for case in cases(seed):
                     where = f"case {case.name}: "
-                    for at_end in (True, False):
+                    for at_end in (False, True):
                         product = kernel.multiply(case.a, case.b, at_end=at_end)
                         accuracy.check(case.a, case.b, product.c, random=case.random)
                     passed.append({"name": case.name, "passed": True})

@@ -124,6 +124,10 @@ class Kernel:
         around = found.view(np.uint32)
         if (around[:begin] != CANARY).any() or (around[begin + n * m :] != CANARY).any():
             raise Broken("overrun", f"c was written to outside of its {n} x {m} elements")
+        left = np.flatnonzero(around[begin : begin + n * m] == CANARY)
+        if left.size:
+            row, column = divmod(int(left[0]), m)
+            raise Broken("wrong result", f"c[{row}][{column}] was not written, or only added to ({left.size} elements)")
         return Product(found[begin : begin + n * m].reshape(n, m), used_s - before_s)
 
     def finish(self) -> None:
