@@ -8,6 +8,7 @@ from raysearch.cli.checking import check
 from raysearch.cli.completing import completion
 from raysearch.cli.examining import doctor
 from raysearch.cli.reading import diff, export, frontier, show
+from raysearch.cli.rehearsing import rehearse
 from raysearch.cli.replaying import replay
 from raysearch.cli.running import resume, run
 from raysearch.cli.scaffolding import init
@@ -21,5 +22,5 @@ def root() -> None:
     """Evolutionary search over programs: every candidate a git commit, every number measured."""
 
 
-for command in (run, resume, show, frontier, diff, export, brief, replay, check, init, doctor, completion):
+for command in (run, resume, show, frontier, diff, export, brief, replay, check, init, rehearse, doctor, completion):
     root.add_command(command)

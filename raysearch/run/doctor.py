@@ -50,7 +50,7 @@ def examine(
     for finding in _ray(configuration, start_ray, told, survey or _survey):
         if isinstance(finding, Finding):
             yield finding
-        else:
+        elif run.address != "local":  # a private Ray is started with as many CPUs as a run asks for
             nodes = finding
     yield from _plan(configuration, nodes)
 

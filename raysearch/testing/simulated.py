@@ -203,6 +203,8 @@ class SimPool:
     slots: Mapping[Stage, int]
     faults: Faults = Faults()
     job_s: float = 1.0
+    lasts: Callable[[Job], float] | None = None
+    """How many seconds a job takes, where ``job_s`` does not say enough."""
     spans: list[Span] = field(default_factory=list)
     """Every job that ever had a slot, for whoever wants to check that no slot had two at once."""
     _free: dict[Stage, list[int]] = field(init=False)
@@ -228,7 +230,7 @@ class SimPool:
             took_s, worker = span.ends_s - span.began_s, f"{span.stage}-{span.slot}"
             self._release(span)
             if self.rng.random() < self.faults.doubled:
-                self._arrive(self.clock.monotonic_s + self._lasts_s(), job, arrival.fault)
+                self._arrive(self.clock.monotonic_s + self._lasts_s(job), job, arrival.fault)
         return Answer(job, arrival.fault or answered(self.perform, job), worker, took_s)
 
     def close(self) -> None:
@@ -245,7 +247,7 @@ class SimPool:
             job, slot = self._queues[stage].popleft(), self._free[stage].pop()
             fault: Fault | None = None
             began_s = self.clock.monotonic_s
-            lasts_s = self._lasts_s()
+            lasts_s = self._lasts_s(job)
             chance, faults = self.rng.random(), self.faults
             if chance < faults.lost:
                 fault = WorkerLost("the worker went away")
@@ -262,10 +264,10 @@ class SimPool:
             self.spans.append(span)
             self._arrive(span.ends_s, job, fault, span)
             if isinstance(fault, WorkerLost | TimedOut) and self.rng.random() < faults.late:
-                self._arrive(span.ends_s + 3.0 * self._lasts_s(), job)
+                self._arrive(span.ends_s + 3.0 * self._lasts_s(job), job)
 
-    def _lasts_s(self) -> float:
-        return self.rng.expovariate(1.0 / self.job_s)
+    def _lasts_s(self, job: Job) -> float:
+        return self.rng.expovariate(1.0 / self.job_s) if self.lasts is None else self.lasts(job)
 
     def _arrive(self, at_s: float, job: Job, fault: Fault | None = None, span: Span | None = None) -> None:
         self._order += 1
