@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 
 from raysearch.cli.checking import check
-from raysearch.cli.completing import completion
 from raysearch.cli.examining import doctor
 from raysearch.cli.reading import diff, export, frontier, show
 from raysearch.cli.rehearsing import rehearse
 from raysearch.cli.replaying import replay
 from raysearch.cli.running import resume, run
 from raysearch.cli.scaffolding import init
+from raysearch.cli.shells import completion
 from raysearch.cli.suggest import Group
 from raysearch.cli.telling import brief
 

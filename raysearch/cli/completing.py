@@ -8,40 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
+from click.shell_completion import CompletionItem
 
-from raysearch.cli.suggest import RUNS_DIR, Choice, Command, as_json
+from raysearch.cli.suggest import RUNS_DIR
 
-SHELLS = ("bash", "zsh", "fish")
 ATTEMPTS_MAX = 2000
 """Numbers offered: the latest ones."""
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
-
-
-@click.command("completion", cls=Command)
-@click.argument("shell", type=Choice(SHELLS))
-@as_json
-def completion(shell: str, as_json: bool) -> None:
-    """Print a script that makes SHELL complete what is typed after `raysearch`.
-
-    \b
-    bash:  raysearch completion bash > ~/.local/share/bash-completion/completions/raysearch
-    zsh:   raysearch completion zsh > ~/.zfunc/_raysearch        (with ~/.zfunc in fpath)
-    fish:  raysearch completion fish > ~/.config/fish/completions/raysearch.fish
-    """
-    from raysearch.cli.commands import root
-
-    found = get_completion_class(shell)
-    if found is None:  # click knows the three
-        raise click.UsageError(f"no completion for {shell}")
-    script = found(root, {}, "raysearch", "_RAYSEARCH_COMPLETE").source()
-    if as_json:
-        from raysearch.cli.reading import print_json
-
-        print_json({"shell": shell, "script": script})
-    else:
-        click.echo(script)
 
 
 def _items(names: Iterable[tuple[str, str]], incomplete: str) -> list[CompletionItem]:
