@@ -34,7 +34,7 @@ def ask(folder: Path, source: str | None, script: str, *options: str) -> dict[st
     if source is not None:
         (candidate / "heuristic.py").write_text(source)
     words = ["--candidate", candidate, "--reference", TARGET / "reference", "--seed", str(SECRET), "--result", result]
-    command = [sys.executable, TARGET / script, *words, *options]
+    command = [sys.executable, str(TARGET / script), *map(str, words), *options]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     answer: dict[str, Any] = json.loads(result.read_text())

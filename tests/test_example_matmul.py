@@ -42,8 +42,17 @@ def kernel(body: str, before: str = "") -> str:
 
 
 def run(folder: Path, script: str, options: tuple[str, ...], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    words = ["--candidate", folder / "candidate", "--reference", TARGET / "reference", "--seed", "1"]
-    command = [sys.executable, TARGET / script, *words, "--result", folder / "result.json", *options]
+    words = [
+        "--candidate",
+        folder / "candidate",
+        "--reference",
+        TARGET / "reference",
+        "--seed",
+        "1",
+        "--result",
+        folder / "result.json",
+    ]
+    command = [sys.executable, str(TARGET / script), *map(str, words), *options]
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 
@@ -332,8 +341,9 @@ def test_any_order_of_summation_is_right(accuracy: ModuleType, seed: int, n: int
     a = (rng.standard_normal((n, k)) * 2.0**scale).astype(np.float32)
     b = rng.standard_normal((k, m)).astype(np.float32)
     terms = a.T[:, :, None] * b[:, None, :]
+    total = np.zeros((n, m), np.float32)
     for order in (np.arange(k), np.arange(k)[::-1], rng.permutation(k)):
-        total = np.zeros((n, m), np.float32)
+        total[:] = 0
         for p in order:
             total += terms[p]
         accuracy.check(a, b, total, random=True)

@@ -40,6 +40,16 @@ RATIO = {"unit": "x", "direction": "max"}
 Rows = dict[str, list[float]]
 
 
+def check_clock(kernel: Kernel) -> None:
+    """Raise `build.Unsupported` where CPU time is counted in ticks, as some virtual machines do."""
+    one = np.ones((1, 1), np.float32)
+    if statistics.median(kernel.multiply(one, one).cpu_s for _ in range(20)) <= 0.0:
+        raise build.Unsupported(
+            "the operating system counts CPU time in ticks here, too coarse to time a kernel by; run this on a "
+            "machine, or in a container or virtual machine, that counts it finely."
+        )
+
+
 def keep_to_one_core() -> str:
     """Pin this process and those that it starts to the core that it runs on; the core's number, for the record."""
     core = "unknown"
@@ -82,6 +92,7 @@ def measured(source: Path, reference: Path, seed: int, patience_s: float) -> tup
         programs = [build.build(source, folder, "kernel"), build.build(reference / "kernel.c", folder, "baseline")]
         for _ in range(STARTS):
             with Kernel(programs[0], patience_s) as candidate, Kernel(programs[1], 60.0) as baseline:
+                check_clock(baseline)
                 measure(candidate, baseline, rng, speedups, times_s)
     return speedups, times_s
 
