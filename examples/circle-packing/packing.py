@@ -18,8 +18,8 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 COUNT = 26
-REACH = 0.45
-"""Pairs whose centers are farther apart than this do not meet within one step."""
+REACH = 0.36
+"""Pairs whose centers are farther apart than this are left out of a step; were they to overlap, the next one sees."""
 STEP = 0.1
 """How far a center may move along an axis within one step."""
 CLOSE = 1e-9
@@ -50,23 +50,25 @@ def distances(points: Array, others: Array) -> Array:
     return np.hypot(points[:, None, 0] - others[None, :, 0], points[:, None, 1] - others[None, :, 1])
 
 
-def polish(centers: Array, steps_max: int = 40, tolerance: float = 1e-9) -> Layout:
+def polish(centers: Array, *, tolerance: float = 1e-12, worth: float = -math.inf, steps_max: int = 40) -> Layout:
     """The locally best layout that ``centers`` lead to, by a sequence of linear programs.
 
     The distance of two centers is convex, so its tangent never exceeds it: whatever satisfies the constraints
     linearised at the current centers is a packing too. Each program moves the centers and picks the radii for the
-    largest sum under these; at an optimum that the contacts hold rigid, convergence is quadratic (6 to 10 programs
+    largest sum under these; at an optimum that the contacts hold rigid, convergence is quadratic (5 to 10 programs
     from anywhere). This is the convex-concave procedure (Yuille and Rangarajan, 2003; Lipp and Boyd, 2016).
 
-    Stops once the sum changes by less than ``tolerance``. The result satisfies the constraints up to the solver's
-    rounding; `settle` makes it exact.
+    Stops once the sum changes by less than ``tolerance``, or as soon as one more gain like the latest would not bring
+    it to ``worth``: such a layout need not be locally best. The constraints hold up to the solver's rounding, but for
+    a pair that came into reach in the last step; `settle` makes them exact.
     """
     layout = Layout(centers, np.zeros(len(centers)))
     total = -math.inf
     for _ in range(steps_max):
         layout = _improve(layout.centers)
         before, total = total, layout.total
-        if abs(total - before) < tolerance:
+        gain = total - before
+        if abs(gain) < tolerance or 0.0 <= gain < worth - total:
             break
     return layout
 
