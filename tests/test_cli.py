@@ -25,6 +25,8 @@ from raysearch.ledger import JOURNAL, read_journal
 from raysearch.state import State
 
 TOYS = Path(__file__).with_name("toys.py")
+VERBS = ["init", "check", "rehearse", "run", "resume", "show", "frontier", "diff", "brief", "replay", "export"]
+VERBS += ["doctor", "completion"]
 
 
 class Ran:
@@ -78,11 +80,11 @@ def test_help_names_every_verb() -> None:
     result = CliRunner().invoke(root, ["-h"])
     assert result.exit_code == 0
     verbs = [line.split()[0] for line in result.output.partition("Commands:")[2].splitlines() if line.strip()]
-    assert verbs == ["run", "resume", "show", "frontier", "diff", "export"]
+    assert verbs == VERBS
     assert CliRunner().invoke(root, ["--version"]).output == f"raysearch, version {raysearch.__version__}\n"
 
 
-@pytest.mark.parametrize("verb", ["run", "resume", "show", "frontier", "diff", "export"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_json_and_help(verb: str) -> None:
     result = CliRunner().invoke(root, [verb, "--help"])
     assert result.exit_code == 0

@@ -22,5 +22,6 @@ def root() -> None:
     """Evolutionary search over programs: every candidate a git commit, every number measured."""
 
 
-for command in (run, resume, show, frontier, diff, export, brief, replay, check, init, rehearse, doctor, completion):
+_IN_ORDER = (init, check, rehearse, run, resume, show, frontier, diff, brief, replay, export, doctor, completion)
+for command in _IN_ORDER:
     root.add_command(command)

@@ -4,7 +4,8 @@
 status  meaning
 ======  ====================================================================
 0       done
-1       the run ended without a single candidate
+1       the answer is no: the run ended without a single candidate, the target is
+        not ready (check), no run can start here (doctor)
 2       a person must change something: an argument, a file, a plug-in
 70      a bug of raysearch itself; the traceback is in a file that is named
 74      the journal cannot be written or read; the run is resumable
