@@ -88,6 +88,8 @@ class Target:
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables set for candidate, checker and benchmark."""
     limits: SandboxLimits = SandboxLimits()
+    warm: tuple[str, ...] = ()
+    """Modules that Python evaluators find imported already; empty: every evaluation starts a Python of its own."""
     resources: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Role (``mutate``, ``judge``, ``benchmark``) to Ray resources (``CPU``, ``GPU``, custom names)."""
     program_mb_max: float = 16.0

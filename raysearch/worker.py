@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import shutil
@@ -16,15 +17,17 @@ from pathlib import Path, PurePosixPath
 from typing import assert_never, cast
 
 from raysearch.config.integrity import Fingerprint, fingerprint, unchanged
-from raysearch.errors import EvaluatorFault, Fault, MutatorFault, Refused, boundary
+from raysearch.errors import EvaluatorFault, Fault, MutatorFault, Refused, SandboxFault, boundary
 from raysearch.plugins import PluginSpec
 from raysearch.protocols import Answer, Benchmark, Judge, Mutator
 from raysearch.repository import Repository, TooLarge, Unfit
-from raysearch.sandbox import Sandbox, open_sandbox
+from raysearch.sandbox import Sandbox, open_sandbox, warmed
 from raysearch.seeds import number, stream
 from raysearch.target import Target
 from raysearch.types import Change, Job, Measurement, Mutation, Result, Stage, Verdict
 from raysearch.workspace import Checkout, checked_out
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class Worker:
     _repository: Repository = field(init=False)
     _folder: Path = field(init=False)
     _sandbox: Sandbox = field(init=False)
+    _evaluations: Sandbox = field(init=False)
+    """Where judges and benchmarks run their commands."""
 
     _fingerprint: Fingerprint = field(init=False)
 
@@ -60,6 +65,7 @@ class Worker:
         self._repository = Repository(self.spec.repository)
         self._folder = Path(tempfile.mkdtemp(prefix=f"raysearch-{self.spec.run}-{os.getpid()}-"))
         self._stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
+        self._evaluations = self._warmed()
 
     def perform(self, job: Job) -> Answer:
         """Do a job; whatever a plug-in does wrong becomes a Fault in the answer."""
@@ -84,7 +90,8 @@ class Worker:
         secret = 0 if job.stage is Stage.MUTATE else number(self.spec.seed, "evaluation", job.plugin)
         plugin = self._plugin(job.stage, job.plugin)
         target = self.spec.target
-        with checked_out(job.base, self._folder, target, self._repository, self._sandbox, secret) as workspace:
+        sandbox = self._sandbox if job.stage is Stage.MUTATE else self._evaluations
+        with checked_out(job.base, self._folder, target, self._repository, sandbox, secret) as workspace:
             match job.stage:
                 case Stage.MUTATE:
                     mutation = cast(Mutator, plugin).mutate(workspace, job.brief, rng)
@@ -99,6 +106,18 @@ class Worker:
                     return _checked_measurements(measurements, target)
                 case _:
                     assert_never(job.stage)
+
+    def _warmed(self) -> Sandbox:
+        """The sandbox, with what the target names imported beforehand, where that is as safe."""
+        target = self.spec.target
+        if not target.warm:
+            return self._sandbox
+        try:
+            warm = warmed(self._sandbox, target.warm, readable=[target.root], writable=[self._folder])
+        except SandboxFault as reason:
+            log.warning("evaluators are not kept warm: %s", reason)
+            return self._sandbox
+        return self._stack.enter_context(warm)
 
     def _plugin(self, stage: Stage, name: str) -> object:
         """Built at its first use; one that is a context manager is entered here, on the device it runs on."""

@@ -284,8 +284,10 @@ def verdict(code: bytes, number: int, *arguments: int, arch: int = 0) -> int:
                 (held,) = struct.unpack_from("=I", data, value)
             case 0x54:
                 held &= value
-            case 0x15 | 0x25:
-                at += then if (held == value if action == 0x15 else held > value) else otherwise
+            case 0x15 | 0x35:
+                at += then if (held == value if action == 0x15 else held >= value) else otherwise
+            case 0x05:
+                at += value
             case 0x06:
                 return {0x7FFF0000: 0, 0x80000000: -1}.get(value & 0xFFFF0000, value & 0xFFFF)
 

@@ -6,6 +6,7 @@ import math
 import re
 import shlex
 from collections.abc import Sequence
+from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -80,6 +81,18 @@ class LimitsTable(Table):
         return SandboxLimits(**self.model_dump())
 
 
+class WarmTable(Table):
+    imports: Texts = ()
+
+    @field_validator("imports")
+    @classmethod
+    def _modules(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not all(part.isidentifier() and not iskeyword(part) for part in name.split(".")):
+                raise ValueError(f"should name installed modules, which {name!r} is not")
+        return names
+
+
 class ResourcesTable(Table):
     mutate: dict[str, Amount] = Field(default_factory=dict)
     judge: dict[str, Amount] = Field(default_factory=dict)
@@ -152,6 +165,7 @@ class TargetFile(Table):
     benchmark: EvaluatorTable | None = None
     candidate: CandidateTable = CandidateTable()
     limits: LimitsTable = LimitsTable()
+    warm: WarmTable = WarmTable()
     environment: dict[str, str] = Field(default_factory=dict)
     resources: ResourcesTable = ResourcesTable()
     tunables: Annotated[tuple[TunableTable, ...], Field(strict=False)] = ()

@@ -99,6 +99,7 @@ def _load(places: _Places, flags: Sequence[str]) -> Target:
         recipes=recipes,
         environment=dict(file.environment),
         limits=file.limits.limits(),
+        warm=file.warm.imports,
         resources=file.resources.resources(),
         program_mb_max=file.candidate.program_mb_max,
     )
@@ -193,6 +194,7 @@ def _with_digests(target: Target) -> Target:
         repr(rules),
         repr(resources),
         *([digest(Part(target.root / RECIPES))] if target.recipes else []),
+        *([repr(target.warm)] if target.warm else []),
     )
     return replace(target, checker=checker, benchmark=benchmark, digest=whole)
 
@@ -260,6 +262,7 @@ def _target_toml(target: Target) -> str:
         ),
         _table("[candidate]", {"editable": target.editable, "program_mb_max": target.program_mb_max}),
         _table("[limits]", asdict(target.limits)),
+        *([_table("[warm]", {"imports": target.warm})] if target.warm else []),
         _table("[environment]", target.environment),
         *(
             _table(f"[resources.{role}]", {names.get(name, name): amount for name, amount in amounts.items()})

@@ -31,8 +31,8 @@ import time
 SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGTERM, SIGXFSZ = 1, 2, 9, 13, 15, 25
 SIGSTOP = 17 if sys.platform == "darwin" else 19
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
-PR_SET_SECCOMP, SECCOMP_MODE_FILTER, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 22, 2, 24, 38
-CAPABILITIES_VERSION_3, CAPABILITIES_MAX = 0x20080522, 63
+PR_SET_SECCOMP, SECCOMP_MODE_FILTER, PR_SET_NO_NEW_PRIVS = 22, 2, 38
+CAPABILITIES_VERSION_3 = 0x20080522
 LANDLOCK_RESTRICT_SELF = 446  # the system call's number, the same on every machine
 LINUX = sys.platform.startswith("linux")
 
@@ -319,21 +319,21 @@ def bar(libc: ctypes.CDLL, ruleset: int, filter_: int) -> None:
     if ruleset >= 0:
         demand(libc.syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0), "landlock")
     if filter_ >= 0:
-        code = ctypes.create_string_buffer(os.pread(filter_, 1 << 16, 0))
-        program = (ctypes.c_uint64 * 2)(len(code) // 8, ctypes.addressof(code))  # struct sock_fprog
+        code = os.pread(filter_, 1 << 16, 0)
+        address = ctypes.cast(ctypes.c_char_p(code), ctypes.c_void_p).value or 0
+        program = words(len(code) // 8, address)  # struct sock_fprog
         demand(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0), "seccomp")
 
 
 def hold_rights(libc: ctypes.CDLL, kept: tuple[int, ...]) -> None:
-    """Give up all capabilities but these, by number. Raises OSError."""
-    for number in range(CAPABILITIES_MAX + 1):
-        if number not in kept:
-            libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0)  # needs a right itself; no_new_privs does without
-    mask = sum(1 << number for number in kept)
-    low, high = mask & 0xFFFFFFFF, mask >> 32
-    header = (ctypes.c_uint32 * 2)(CAPABILITIES_VERSION_3, 0)
-    held = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)  # effective, permitted, inheritable; then the high halves
-    demand(libc.capset(header, held), "capabilities")
+    """Give up all capabilities but these, by number; with no_new_privs none comes back. Raises OSError."""
+    mask = sum(1 << number for number in kept)  # all below 32: effective, permitted, inheritable; then the high halves
+    demand(libc.capset(words(CAPABILITIES_VERSION_3), words(mask | mask << 32, 0, 0)), "capabilities")
+
+
+def words(*numbers: int) -> bytes:
+    """As the kernel reads them: 64 bits each, the low end first. (Arrays of ctypes are new types: slow in a fork.)"""
+    return b"".join(number.to_bytes(8, "little") for number in numbers)
 
 
 def demand(answer: int, what: str) -> None:
@@ -362,8 +362,9 @@ def lower(which: int, soft: int, hard: int) -> None:
 def prefer_as_victim() -> None:
     """When memory is short on the machine, end the command before anything of ours."""
     try:
-        with open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
-            file.write("500")
+        number = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(number, b"500")
+        os.close(number)
     except OSError:
         pass
 

@@ -70,7 +70,7 @@ class Bubblewrap:
         require(any(below), "the working directory is at or below one of the mounts")
         with (
             self.laid(readable, writable, limits) as (confinement, watch),
-            self._enclosure(readable, writable, limits) as (enclosure, fds),
+            self.enclosure(readable, writable, limits) as (enclosure, fds),
         ):
             return run_guarded(
                 command,
@@ -116,17 +116,27 @@ class Bubblewrap:
             )
 
     @contextmanager
-    def _enclosure(
-        self, readable: Sequence[Mount], writable: Sequence[Mount], limits: SandboxLimits
+    def enclosure(
+        self,
+        readable: Sequence[Mount],
+        writable: Sequence[Mount],
+        limits: SandboxLimits,
+        *,
+        more_rights: Sequence[str] = (),
+        folders: Sequence[str] = (),
     ) -> Iterator[tuple[tuple[str, ...], tuple[int, ...]]]:
-        """The command prefix, and the open files that it names."""
+        """The command prefix, and the open files that it names.
+
+        ``more_rights``: capabilities of what runs inside, beside what a guard needs; ``folders``: empty ones to mount
+        on later.
+        """
         with ExitStack() as stack:
-            words = self._namespaces(limits)
+            words = self._namespaces(limits, more_rights)
             words += view.system_arguments(limits.network)
             words += ["--proc", "/proc", "--dev", "/dev"]
             words += self._private_folder("/dev/shm", limits) + self._private_folder(PRIVATE, limits)
             binds = [*self._interpreter, Mount(GUARD, GUARD_INSIDE), *readable, *writable]
-            for folder in view.parents(mount.inside for mount in binds):
+            for folder in view.parents([*(mount.inside for mount in binds), *(f"{folder}/-" for folder in folders)]):
                 words += ["--perms", "0755", "--dir", folder]
             for mount in sorted(binds, key=lambda mount: mount.inside.count("/")):
                 words += ["--bind" if mount in writable else "--ro-bind", str(mount.source), mount.inside]
@@ -144,13 +154,15 @@ class Bubblewrap:
             return [(number, number) for number in self._users.numbers]
         return [(os.getuid() or NOBODY, os.getgid() or NOBODY)]
 
-    def _namespaces(self, limits: SandboxLimits) -> list[str]:
+    def _namespaces(self, limits: SandboxLimits, more_rights: Sequence[str]) -> list[str]:
         words = ["--die-with-parent", "--new-session", "--as-pid-1", "--cap-drop", "ALL"]
         words += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "sandbox"]
         if not limits.network:
             words.append("--unshare-net")
+        rights = [*more_rights, *(GUARD_RIGHTS if self._users is not None else ())]
+        words += [word for right in rights for word in ("--cap-add", right)]
         if self._users is not None:
-            return [*words, *(word for right in GUARD_RIGHTS for word in ("--cap-add", right))]
+            return words
         words.append("--unshare-user")
         if os.getuid() == 0:
             words += ["--uid", str(NOBODY), "--gid", str(NOBODY)]

@@ -10,6 +10,7 @@ import ctypes
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from raysearch.errors import SandboxFault
@@ -48,6 +49,7 @@ class _Beneath(ctypes.Structure):
     _fields_ = (("rights", ctypes.c_uint64), ("place", ctypes.c_int32))
 
 
+@cache
 def abi() -> int:
     """The version of Landlock's interface in this kernel; 0 where there is none, or it is switched off."""
     try:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import platform
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 KNOWN_MAX = 469
 """The newest system call that was considered."""
@@ -112,6 +113,7 @@ def supported(machine: str = "") -> bool:
     return (machine or platform.machine()) in ARCHITECTURES
 
 
+@cache
 def program(profile: Profile, machine: str = "") -> bytes:
     """The filter, as an array of ``struct sock_filter``. Raises KeyError for a machine that is not `supported`."""
     machine = machine or platform.machine()
@@ -123,17 +125,38 @@ def program(profile: Profile, machine: str = "") -> bytes:
         refused |= ATTRIBUTES
     if not profile.network and not profile.named_sockets:
         refused |= ADDRESSED
-    code = [_load(_ARCH), _jump(_EQUAL, ARCHITECTURES[machine], 1, 0), _return(_KILL), _load(_NUMBER)]
-    code += [_jump(_GREATER, KNOWN_MAX, 0, 1), _return(_FAIL | ENOSYS)]
-    code += _on(CLONE3[column], [_return(_FAIL | ENOSYS)])
-    for numbers in refused.values():
-        number = numbers[column]
-        if number is not None:
-            code += _on(number, [_return(_FAIL | EPERM)])
-    for call, body in _examined(profile):
-        code += _on(call[column], body)
-    code.append(_return(_ALLOW))
-    return b"".join(code)
+    numbers = (pair[column] for pair in refused.values())
+    bodies = {number: [_return(_FAIL | EPERM)] for number in numbers if number is not None}
+    bodies |= {call[column]: body for call, body in _examined(profile)}
+    bodies[CLONE3[column]] = bodies[KNOWN_MAX + 1] = [_return(_FAIL | ENOSYS)]
+    start = [_load(_ARCH), _jump(_EQUAL, ARCHITECTURES[machine], 1, 0), _return(_KILL), _load(_NUMBER)]
+    return b"".join([*start, *_chosen(_ranges(bodies))])
+
+
+def _ranges(bodies: Mapping[int, list[bytes]]) -> list[tuple[int, list[bytes]]]:
+    """All numbers, in ranges with one body: where each starts, in order. What has no body is allowed."""
+    ranges = [(0, [_return(_ALLOW)])]
+    for number in sorted(bodies):
+        if ranges[-1][0] == number:
+            ranges.pop()
+        ranges += [(number, bodies[number]), (number + 1, [_return(_ALLOW)])]
+    ranges.pop()  # beyond the last there is nothing
+    joined = ranges[:1]
+    for start, body in ranges[1:]:
+        if body != joined[-1][1]:
+            joined.append((start, body))
+    return joined
+
+
+def _chosen(ranges: Sequence[tuple[int, list[bytes]]]) -> list[bytes]:
+    """Find the range by halving: the kernel runs through the filter for every call's number when it is installed."""
+    if len(ranges) == 1:
+        return ranges[0][1]
+    middle = len(ranges) // 2
+    low, high = _chosen(ranges[:middle]), _chosen(ranges[middle:])
+    if len(low) < 256:
+        return [_jump(_AT_LEAST, ranges[middle][0], len(low), 0), *low, *high]
+    return [_jump(_AT_LEAST, ranges[middle][0], 0, 1), _instruction(_SKIP, len(low)), *low, *high]
 
 
 def _examined(profile: Profile) -> Iterable[tuple[tuple[int, int], list[bytes]]]:
@@ -164,15 +187,10 @@ def _sockets(profile: Profile) -> Iterable[list[Condition]]:
         yield [(0, ANY, AF_NETLINK), (2, ANY, 0)]  # NETLINK_ROUTE: which interfaces there are
 
 
-_LOAD, _AND, _EQUAL, _GREATER, _RETURN = 0x20, 0x54, 0x15, 0x25, 0x06
+_LOAD, _AND, _EQUAL, _AT_LEAST, _SKIP, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x05, 0x06
 _ALLOW, _FAIL, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16
 """Offsets in ``struct seccomp_data``; an argument's low half comes first on these machines."""
-
-
-def _on(number: int, body: Sequence[bytes]) -> list[bytes]:
-    """``body``, which returns, for the call of that number."""
-    return [_jump(_EQUAL, number, 0, len(body)), *body]
 
 
 def _only(alternatives: Sequence[Sequence[Condition]]) -> list[bytes]:
