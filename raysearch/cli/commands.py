@@ -6,6 +6,7 @@ import click
 
 from raysearch.cli.checking import check
 from raysearch.cli.examining import doctor
+from raysearch.cli.fetching import fetch
 from raysearch.cli.reading import diff, export, frontier, show
 from raysearch.cli.rehearsing import rehearse
 from raysearch.cli.replaying import replay
@@ -22,6 +23,6 @@ def root() -> None:
     """Evolutionary search over programs: every candidate a git commit, every number measured."""
 
 
-_IN_ORDER = (init, check, rehearse, run, resume, show, frontier, diff, brief, replay, export, doctor, completion)
+_IN_ORDER = (init, check, rehearse, run, resume, show, frontier, diff, brief, replay, export, fetch, doctor, completion)
 for command in _IN_ORDER:
     root.add_command(command)

@@ -62,6 +62,7 @@ session_flags = together(
         type=Choice(SANDBOXES),
         help="How candidates are confined; auto insists on it.",
     ),
+    click.option("--push-to", metavar="GIT-URL", help="Git repository that results are pushed to while it runs."),
     click.option(
         "--set",
         "sets",
@@ -98,6 +99,11 @@ run_flags = together(
     click.option("--frontier-bias", type=float, help="Share of parents drawn from the frontier, 0 to 1."),
     click.option("--seed", type=int, help="Seed of all randomness."),
     click.option("--exp-name", help="Last part of the run folder's name."),
+    click.option(
+        "--resume-named/--no-resume-named",
+        default=None,
+        help="Go on with the newest run of this --exp-name in --runs-dir.  [default: in a Ray job]",
+    ),
     click.option("--config", type=click.Path(), help="TOML file; flags and --set go over it."),
 )
 """What a run keeps for life."""
@@ -120,8 +126,9 @@ def configuration_of(target: str | None, config: str | None, flags: Mapping[str,
     """Defaults, file, ``--set`` and flags. Raises ConfigError with every problem and its place."""
     from raysearch.config.layers import configure, target_override
     from raysearch.plugins import known_names
+    from raysearch.run import job
 
     overrides = overrides_of(flags)
     if target is not None:
         overrides.append(target_override(target))
-    return configure(Path(config) if config else None, overrides, known=known_names())
+    return configure(Path(config) if config else None, overrides, known=known_names(), defaults=job.defaults())

@@ -11,6 +11,7 @@ from raysearch.cli import completing, exits
 from raysearch.cli.options import configuration_of, overrides_of, run_flags, session_flags
 from raysearch.cli.reading import print_json
 from raysearch.cli.suggest import RUNS_DIR, Command, as_json, runs_dir
+from raysearch.run import job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,8 +46,13 @@ def run(
         return _show(configuration, as_json)
     from raysearch.run.start import start
 
-    words = "starting Ray, which takes some seconds" if configuration.settings.run.pool == "ray" else "starting"
-    return _driven(words, lambda watch, stopper: start(configuration, watch, stopper), as_json)
+    settings = configuration.settings.run
+    if configuration.origin("run", "runs_dir") == job.ORIGIN:
+        _say(f"keeping runs in {settings.runs_dir}, since a job's own folder does not last (--runs-dir)")
+    words = "starting"
+    if settings.pool == "ray":
+        words = f"{'starting' if settings.address == 'local' else 'connecting to'} Ray, which takes some seconds"
+    return _driven(words, lambda watch, stopper: start(configuration, watch, stopper, _say), as_json)
 
 
 @click.command("resume", cls=Command)
@@ -67,7 +73,7 @@ def _resumed(reference: str | None, flags: dict[str, object], as_json: bool) -> 
     from raysearch.run.start import resume
 
     where = flags.pop("runs_dir", None)
-    folder = RunFolder.find(reference, Path(str(where or RUNS_DIR)))
+    folder = RunFolder.find(reference, Path(str(where or job.runs_dir())))
     overrides = overrides_of(flags)
     return _driven(
         f"going on with {folder.name}", lambda watch, stopper: resume(folder, overrides, watch, stopper), as_json
@@ -80,7 +86,7 @@ def _driven(words: str, drive: Callable[[Watch, Stopper], object], as_json: bool
     from raysearch.cli.stopping import Stopper
     from raysearch.cli.watching import Watch
 
-    click.echo(f"raysearch: {words}", err=True)
+    _say(words)
     with Stopper() as stopper:
         watch = Watch(lambda: stopper.notice)
         try:
@@ -96,6 +102,10 @@ def _driven(words: str, drive: Callable[[Watch, Stopper], object], as_json: bool
     return 0 if len(watch.projection.skyline) else exits.EMPTY
 
 
+def _say(text: str) -> None:
+    click.echo(f"raysearch: {text}", err=True)
+
+
 def _conclude(watch: Watch, as_json: bool) -> None:
     from raysearch.cli import text
     from raysearch.cli.opened import OpenedRun
@@ -105,7 +115,7 @@ def _conclude(watch: Watch, as_json: bool) -> None:
         return
     opened = OpenedRun(watch.folder, watch.projection)
     if as_json:
-        click.echo(f"raysearch: {opened.standing()}", err=True)
+        _say(opened.standing())
         print_json({**summary(watch.projection), "path": str(watch.folder.path)})
     else:
         click.echo(text.run_page(watch.projection, str(watch.folder.path), opened.standing()))

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from raysearch.errors import nearest
+from raysearch.run import job
 
-RUNS_DIR = "exp_env"
+RUNS_DIR = job.RUNS_DIR
 """Where runs are kept unless told otherwise."""
 
 
@@ -50,8 +51,8 @@ def runs_dir(command: Callable[..., Any]) -> Callable[..., Any]:
     """The option that says where runs are kept."""
     option = click.option(
         "--runs-dir",
-        default=RUNS_DIR,
-        show_default=True,
+        default=job.runs_dir,
+        show_default=RUNS_DIR,
         type=click.Path(file_okay=False),
         help="Where runs are kept.",
     )

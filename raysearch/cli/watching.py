@@ -25,6 +25,15 @@ if TYPE_CHECKING:
     from raysearch.sinks.live import LiveView
 
 
+def documents(run: views.Projection) -> Mapping[str, Iterable[bytes]]:
+    """The JSON files of a whole run, by name."""
+    return {
+        "population.json": views.population(run),
+        "rounds.json": views.rounds(run),
+        "state.json": [msgspec.json.format(msgspec.json.encode(views.summary(run))), b"\n"],
+    }
+
+
 class Folding:
     """Keeps a projection up to date; stands first among sinks, so that the others find it so."""
 
@@ -68,7 +77,7 @@ class Watch:
             log.note(text)
 
         best = BestBranch(folder.workspace, lambda: run.skyline.best)
-        return Fanout([Folding(run), log, view, files, ViewFiles(folder.path, self._documents), best], complain)
+        return Fanout([Folding(run), log, view, files, ViewFiles(folder.path, lambda: documents(run)), best], complain)
 
     def _view(self, progress: Progress) -> PlainLines | LiveView:
         if not sys.stderr.isatty() or os.environ.get("TERM", "dumb") == "dumb":
@@ -78,10 +87,3 @@ class Watch:
         from raysearch.sinks.live import LiveView
 
         return LiveView(Console(stderr=True), progress, self._notice)
-
-    def _documents(self) -> Mapping[str, Iterable[bytes]]:
-        return {
-            "population.json": views.population(self.projection),
-            "rounds.json": views.rounds(self.projection),
-            "state.json": [msgspec.json.format(msgspec.json.encode(views.summary(self.projection))), b"\n"],
-        }

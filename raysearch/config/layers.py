@@ -31,6 +31,8 @@ FLAGS: Mapping[str, str] = {
     "--sandbox": "run.sandbox",
     "--exp-name": "run.exp_name",
     "--runs-dir": "run.runs_dir",
+    "--resume-named": "run.resume_named",
+    "--push-to": "run.push_to",
     "--max-candidates": "limits.max_candidates",
     "--max-rounds": "limits.max_rounds",
     "--max-generations": "limits.max_generations",
@@ -105,8 +107,9 @@ def configure(
     *,
     known: Mapping[str, Collection[str]] | None = None,
     folder: Path | None = None,
+    defaults: Sequence[Override] = (),
 ) -> Configuration:
-    """The configuration of ``file`` with ``overrides`` over it, the last winning.
+    """The configuration of ``file`` with ``overrides`` over it, the last winning, and ``defaults`` under it.
 
     Paths in the file are relative to the file's folder, all others to ``folder`` (the working directory). ``known``
     has the names of installed plug-ins by kind, for names that are misspelt. Raises ConfigError, naming every
@@ -116,15 +119,14 @@ def configure(
     layers = _Layers({}, {}, {})
     layers.add(_anchored({"run": {"runs_dir": Settings().run.runs_dir}}, folder), {(): "default"})
     layers.origins.clear()
+    for default in defaults:
+        layers.put(default, folder)
     if file is not None:
         document = read(file, ConfigError)
         places = {keys: document.where(keys) for keys in document.lines}
         layers.add(_anchored(document.data, file.absolute().parent), {(): shown(file), **places})
     for override in overrides:
-        value: Any = override.value
-        for key in reversed(override.keys):
-            value = {key: value}
-        layers.add(_anchored(value, folder), {(): override.origin})
+        layers.put(override, folder)
     try:
         settings = Settings.model_validate(layers.data)
     except ValidationError as error:
@@ -161,6 +163,13 @@ class _Layers:
                 table[keys[-1]] = value
                 self.places[keys] = self.origins[keys] = _nearest_place(places, keys)
 
+    def put(self, override: Override, folder: Path) -> None:
+        """Put one value over the others; its paths are relative to ``folder``."""
+        value: Any = override.value
+        for key in reversed(override.keys):
+            value = {key: value}
+        self.add(_anchored(value, folder), {(): override.origin})
+
     def place(self, keys: Keys) -> str:
         return _nearest_place({(): "the configuration", **self.places}, keys)
 
@@ -194,6 +203,8 @@ def _anchored(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     run = found.get("run")
     if isinstance(run, dict):
         found["run"] = run = {key: path(value) if key in _PATHS else value for key, value in run.items()}
+        if "push_to" in run and not _is_url(run["push_to"]):
+            run["push_to"] = path(run["push_to"])
         if "outer_loop" in run:
             run["outer_loop"] = reference(run["outer_loop"])
         if isinstance(run.get("mutators"), list):
@@ -207,6 +218,11 @@ def _anchored(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 def _with_use(table: Any, reference: Any) -> Any:
     return {**table, "use": reference(table["use"])} if isinstance(table, dict) and "use" in table else table
+
+
+def _is_url(value: Any) -> bool:
+    """Whether git would take it for a URL (``https://…``, ``user@host:path``) and not for a path."""
+    return isinstance(value, str) and ":" in value.partition("/")[0]
 
 
 def _is_path(value: Any) -> bool:

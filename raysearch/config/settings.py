@@ -59,6 +59,10 @@ class RunTable(Table):
     """Last part of the run folder's name; the target's name if not given."""
     runs_dir: str = "exp_env"
     """Folder of run folders."""
+    resume_named: bool | None = None
+    """Go on with the newest run called ``exp_name`` in ``runs_dir``. Not given: in a Ray job, if there is a name."""
+    push_to: str = ""
+    """A git repository, URL or path, that the run's results are pushed to while it is driven."""
 
     @field_validator("objectives")
     @classmethod
@@ -74,6 +78,15 @@ class RunTable(Table):
         if name and not NAME.fullmatch(name):
             raise ValueError("should be made of letters, digits, '_', '-' and '.', 64 at most")
         return name
+
+    @field_validator("push_to")
+    @classmethod
+    def _without_secret(cls, url: str) -> str:
+        if re.match(r"[a-z+]+://[^/@]*:[^/@]*@", url):
+            raise ValueError("should hold no password, which would be kept with the run: use git's credential helper")
+        if url.startswith("-"):
+            raise ValueError("should be the URL or path of a git repository")
+        return url
 
 
 class LimitsTable(Table):

@@ -124,6 +124,8 @@ class RayPool:
             }
         try:
             ray.init(address=self.address, **options)
+        except ray.exceptions.AuthenticationError as error:
+            raise RunError(_locked_out(self.address)) from error
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise RunError(
                 f"no Ray cluster at {self.address!r}: {str(error).splitlines()[0]} Start one with `ray start --head`,"
@@ -256,6 +258,41 @@ def survey(address: str) -> list[Mapping[str, float]]:
         return _nodes()
     finally:
         pool.close()
+
+
+def job_output(address: str, entrypoint: str, timeout_s: float) -> str:
+    """What a command prints that runs to its end as a job on the cluster whose job server is at ``address``.
+
+    Raises RunError if it cannot be run there, or fails.
+    """
+    from ray.job_submission import JobStatus, JobSubmissionClient
+
+    try:
+        client = JobSubmissionClient(address)
+        job = client.submit_job(entrypoint=entrypoint)
+        end_s = time.monotonic() + timeout_s
+        while not (status := client.get_job_status(job)).is_terminal():
+            if time.monotonic() > end_s:
+                client.stop_job(job)
+                raise RunError(f"the job {job} at {address} took more than {timeout_s:g} s")
+            time.sleep(0.5)
+        output: str = client.get_job_logs(job)
+    except ImportError as error:
+        raise RunError(f"{error}. Talking to a job server needs `pip install 'raysearch[cluster]'`") from error
+    except ray.exceptions.AuthenticationError as error:
+        raise RunError(_locked_out(address)) from error
+    except (OSError, RuntimeError, ValueError) as error:
+        raise RunError(f"no Ray job server at {address!r}: {str(error).splitlines()[0]}") from error
+    if status is not JobStatus.SUCCEEDED:
+        raise RunError(f"the job {job} at {address} failed: {' '.join(output.splitlines()[-3:])}")
+    return output
+
+
+def _locked_out(address: str) -> str:
+    return (
+        f"the Ray cluster at {address} wants a token that was not sent, or refuses the one that was: set RAY_AUTH_MODE"
+        " to the same value (token or disabled) where the cluster, `ray job submit` and raysearch are started"
+    )
 
 
 def _nodes() -> list[Mapping[str, float]]:

@@ -28,6 +28,7 @@ from raysearch.process import sweep
 from raysearch.protocols import Policy, Pool, Sink
 from raysearch.repository import Repository
 from raysearch.run.folder import RunFolder, sweep_scratch
+from raysearch.run.home import courier
 from raysearch.sandbox import open_sandbox
 from raysearch.state import State
 from raysearch.target import Target
@@ -56,6 +57,8 @@ class Search:
     roles: Mapping[Stage, Role] = field(default_factory=dict)
     resources: Mapping[str, float] = field(default_factory=dict)
     sandbox: str = "auto"
+    push_to: str = ""
+    """Git repository that results are pushed to, if any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,8 @@ def drive(folder: RunFolder, search: Search, sink: Callable[[RunFolder], Sink], 
     with ExitStack() as stack:
         lock = RunLock(folder.path)
         stack.callback(lock.release)
+        if search.push_to:  # leaves last but for the lock: a slow network keeps no worker alive
+            stack.enter_context(courier(folder, search.push_to))
         target = load_target(folder.target)
         policy = cast(Policy, load("policies", search.policy.reference, search.policy.options, offers=search.offers))
         sandbox = open_sandbox(search.sandbox, run=folder.name).name  # proved here, before workers start

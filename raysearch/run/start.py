@@ -19,14 +19,14 @@ from raysearch.errors import ConfigError, RunError
 from raysearch.plugins import Kind, PluginSpec, check, check_packages, known_names, resources
 from raysearch.pools.roles import Role
 from raysearch.protocols import Sink
+from raysearch.run import job, named
 from raysearch.run.folder import RunFolder
+from raysearch.run.named import CHANGEABLE
 from raysearch.run.search import Search, create, drive
 from raysearch.state import State
 from raysearch.target import Target
 from raysearch.types import Limits, Stage
 
-CHANGEABLE = ("limits", "roles", "run.lanes", "run.pool", "run.address", "run.sandbox")
-"""What `resume` may change; the rest is part of what makes the run the run that it is."""
 CHILDREN_PER_GENERATION = 2
 """Where ``max_generations`` is given alone."""
 
@@ -41,12 +41,22 @@ class Summary:
     state: State
 
 
-def start(configuration: Configuration, sink: SinkFor, stop: Callable[[], str]) -> Summary:
-    """Make a run folder and drive it. Raises UserError before anything is spent."""
+def start(
+    configuration: Configuration, sink: SinkFor, stop: Callable[[], str], told: Callable[[str], None] = lambda _: None
+) -> Summary:
+    """Make a run folder and drive it; or go on with the run of that name, and say so through ``told``.
+
+    Raises UserError before anything is spent.
+    """
     check_packages()
+    job.keep_out(Path(configuration.settings.run.runs_dir))
+    target = target_of(configuration.settings)
+    earlier = named.earlier(configuration, target)
+    if earlier is not None:
+        told(f"going on with {earlier[0].name}: same name, same target, same configuration")
+        return _go_on(*earlier, sink, stop)
     configuration = _seeded(configuration)
     settings = configuration.settings
-    target = target_of(settings)
     search = resolve(configuration, target)
     folder = RunFolder.create(Path(settings.run.runs_dir), settings.run.exp_name or target.name)
     try:
@@ -71,9 +81,11 @@ def resume(folder: RunFolder, overrides: Sequence[Override], sink: SinkFor, stop
                 f"{override.origin} {path}: a run keeps it for life; resume may change {', '.join(CHANGEABLE)}. Start"
                 " a new run to change anything else"
             )
-    configuration = configure(folder.config, overrides, known=known_names())
-    target = load_target(folder.target)
-    state = drive(folder, resolve(configuration, target), sink, stop)
+    return _go_on(folder, configure(folder.config, overrides, known=known_names()), sink, stop)
+
+
+def _go_on(folder: RunFolder, configuration: Configuration, sink: SinkFor, stop: Callable[[], str]) -> Summary:
+    state = drive(folder, resolve(configuration, load_target(folder.target)), sink, stop)
     folder.config.write_text(effective_configuration(configuration))
     return Summary(folder, state)
 
@@ -125,6 +137,7 @@ def resolve(configuration: Configuration, target: Target) -> Search:
         address=settings.run.address,
         roles={stage: _role(settings, target, stage, wishes[stage]) for stage in Stage},
         sandbox=settings.run.sandbox,
+        push_to=settings.run.push_to,
     )
 
 
