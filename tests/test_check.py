@@ -309,6 +309,12 @@ def test_a_target_that_allows_the_network_is_told(tmp_path: Path) -> None:
     assert by_name(report)["writes"].standing is Standing.OK
 
 
+def test_evaluators_that_are_kept_warm_are_not_left_behind(tmp_path: Path) -> None:
+    report = checked(toy(tmp_path / "toy", target_toml='[warm]\nimports = ["json"]\n'), 1, sandbox="auto")
+    assert report.ready
+    assert by_name(report)["left behind"].standing is Standing.OK
+
+
 def test_only_what_may_change_is_broken(tmp_path: Path) -> None:
     for name, text in {"a.py": "x = 1\n" * 9, "lib/b.py": "y = 2\n", "c.c": "int main() { return 0; }\n"}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)

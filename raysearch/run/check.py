@@ -36,6 +36,8 @@ REPEATS = 7
 """Evaluations for the noise: their range holds the median with 98.4 %."""
 HIDDEN_SEEDS = 3
 """Hidden seeds of inputs under which the seed program must pass."""
+LEAVE_S = 5.0
+"""How long processes may take to go when their worker goes."""
 SPREAD_NOTABLE = 0.2
 """A spread from here on hides most gains."""
 
@@ -156,6 +158,7 @@ class Trial:
     def close(self) -> None:
         for worker in self._workers.values():
             worker.close()
+        self._workers.clear()
 
     def accuracy(self, reference_is_program: bool, why_not: str) -> Iterator[Finding]:
         """What must pass passes; what must not is refused, and for a reason."""
@@ -208,7 +211,11 @@ class Trial:
         """Nothing is left behind, and nothing gets out."""
         scratch = Path(tempfile.gettempdir()).glob(f"raysearch-{self.folder.name}-*/*")
         left = [path.name for path in scratch]
-        running = strays(self.folder.name)
+        self.close()  # evaluators that are kept warm belong to their workers
+        running, until_s = strays(self.folder.name), time.monotonic() + LEAVE_S
+        while running and time.monotonic() < until_s:
+            time.sleep(0.05)
+            running = strays(self.folder.name)
         if left or running:
             told = ", ".join([*left[:5], *(f"process {pid}" for pid in running[:5])])
             yield fail("left behind", told, "end every process and close every file before the result is written")
