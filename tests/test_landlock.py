@@ -347,7 +347,12 @@ def test_ordinary_calls_pass() -> None:
         assert verdict(code, seccomp.PERSONALITY[COLUMN], 0x0040000) == seccomp.EPERM  # addresses not at random
         assert verdict(code, seccomp.PRLIMIT[COLUMN], 0) == 0
         assert verdict(code, 63) == 0  # uname, read
-    assert verdict(seccomp.program(TIGHT), seccomp.PRLIMIT[COLUMN], 4242) == seccomp.EPERM
+    tight = seccomp.program(TIGHT)
+    assert verdict(tight, seccomp.PRLIMIT[COLUMN], 4242) == seccomp.EPERM
+    for call, (process, group) in seccomp.OF_MANY.items():
+        assert verdict(tight, call[COLUMN], process, 0) == verdict(tight, call[COLUMN], group, 0) == 0
+        assert verdict(tight, call[COLUMN], process, 4242) == seccomp.EPERM
+        assert verdict(tight, call[COLUMN], group + 1, 0) == seccomp.EPERM  # all of this user
 
 
 # What was written

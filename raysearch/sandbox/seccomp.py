@@ -74,7 +74,7 @@ CLONE, CLONE3, UNSHARE = (56, 220), (435, 435), (272, 97)
 SOCKET, SOCKETPAIR = (41, 198), (53, 199)
 IOCTL, PERSONALITY, FCNTL, PRLIMIT = (16, 29), (135, 92), (72, 25), (302, 261)
 OF_A_PROCESS = ((203, 122), (144, 119), (142, 118), (314, 274))  # sched_set: affinity, scheduler, param, attr
-OF_MANY = ((141, 140), (251, 30))  # setpriority, ioprio_set: what kind of thing, then its number
+OF_MANY = {(141, 140): (0, 1), (251, 30): (1, 2)}  # setpriority, ioprio_set: "of a process", "of a group"; its number
 # fmt: on
 
 NAMESPACES = 0x7E020080
@@ -173,8 +173,8 @@ def _examined(profile: Profile) -> Iterable[tuple[tuple[int, int], list[bytes]]]
         yield PRLIMIT, _only([[(0, ANY, 0)]])
         for call in OF_A_PROCESS:
             yield call, _only([[(0, ANY, 0)]])
-        for call in OF_MANY:
-            yield call, _only([[(1, ANY, 0)]])
+        for call, kinds in OF_MANY.items():
+            yield call, _only([[(0, ANY, kind), (1, ANY, 0)] for kind in kinds])
 
 
 def _sockets(profile: Profile) -> Iterable[list[Condition]]:
