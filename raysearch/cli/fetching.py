@@ -67,6 +67,8 @@ def _from_job(address: str, run: str, runs_dir: str | None, into: Path) -> RunFo
     from raysearch.run.fetch import fetch as fetch_from_git
     from raysearch.run.fetch import from_printed
 
+    if not address.startswith(("http://", "https://")):
+        raise click.UsageError(f"--from-job {address}: name Ray's job server, as in http://head:8265")
     words = ["python", "-m", "raysearch", "fetch", "--as-bundle", run]
     words += ["--runs-dir", runs_dir] if runs_dir else []
     click.echo(f"raysearch: asking {address}, which takes some seconds", err=True)

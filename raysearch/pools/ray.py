@@ -129,7 +129,7 @@ class RayPool:
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise RunError(
                 f"no Ray cluster at {self.address!r}: {str(error).splitlines()[0]} Start one with `ray start --head`,"
-                " or use --address local"
+                " use --address local, or set RAY_AUTH_MODE to what it is there"
             ) from error
         self._opened = True
 
@@ -284,7 +284,8 @@ def job_output(address: str, entrypoint: str, timeout_s: float) -> str:
     except (OSError, RuntimeError, ValueError) as error:
         raise RunError(f"no Ray job server at {address!r}: {str(error).splitlines()[0]}") from error
     if status is not JobStatus.SUCCEEDED:
-        raise RunError(f"the job {job} at {address} failed: {' '.join(output.splitlines()[-3:])}")
+        said = [line for line in output.splitlines() if line.strip()]
+        raise RunError(f"the job {job} at {address} failed: {said[-1] if said else 'it printed nothing'}")
     return output
 
 

@@ -29,7 +29,7 @@ from raysearch.protocols import Policy, Pool, Sink
 from raysearch.repository import Repository
 from raysearch.run.folder import RunFolder, sweep_scratch
 from raysearch.run.home import courier
-from raysearch.sandbox import open_sandbox
+from raysearch.sandbox import cgroups, open_sandbox
 from raysearch.state import State
 from raysearch.target import Target
 from raysearch.types import AttemptId, Commit, Limits, Plan, Stage, Step
@@ -90,6 +90,7 @@ def drive(folder: RunFolder, search: Search, sink: Callable[[RunFolder], Sink], 
         start = started(folder, search, target, repository)
         sweep(folder.name)  # what a dead driver may have left
         sweep_scratch(folder.name)
+        stack.callback(cgroups.sweep)
         stack.callback(sweep_scratch, folder.name)
         stack.callback(sweep, folder.name)
         pool = _pool(folder, search, target, sandbox)
