@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import statistics
+import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -360,6 +364,23 @@ def test_the_verb_fails_with_status_1_and_says_why_as_json(call: Call, tmp_path:
     assert ran.object["conclusion"].startswith("not ready: empty program")
     assert {row["standing"] for row in ran.object["findings"]} >= {"ok", "fail"}
     assert ran.object["noise"][0]["smallest_gain"] is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ended_from_outside_it_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "tmp").mkdir()
+    command = [sys.executable, "-m", "raysearch", "check", str(toy(tmp_path / "toy")), "--repeats", "1000"]
+    env = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "measuring, 2 of 1000" in line:
+            break
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, told
+    assert "Traceback" not in told
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 @pytest.mark.parametrize(

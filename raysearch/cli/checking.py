@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -41,13 +45,33 @@ def check(target: str | None, sandbox: str, repeats: int, seed: int, as_json: bo
     if target is not None:
         overrides.append(target_override(target))
     target_ = target_of(configure(None, overrides).settings)
-    with Doing() as doing:
+    with _tidy(), Doing() as doing:
         report = check_target(target_, sandbox=sandbox, repeats=repeats, seed=seed, told=doing)
     if as_json:
         print_json(_object(report))
     else:
         click.echo(_page(report))
     return 0 if report.ready else exits.EMPTY
+
+
+@contextmanager
+def _tidy() -> Iterator[None]:
+    """Ended from outside, it leaves nothing behind, as with Ctrl-C."""
+
+    heard: list[int] = []
+
+    def leave(number: int, _: FrameType | None) -> None:
+        heard.append(number)
+        raise KeyboardInterrupt  # which no evaluator's own exit can be mistaken for
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SystemExit(128 + (heard or [signal.SIGINT])[0]) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _page(report: CheckReport) -> str:
