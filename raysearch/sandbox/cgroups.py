@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from raysearch.target import SandboxLimits
@@ -37,7 +38,7 @@ class Home:
 
     def create(self, limits: SandboxLimits) -> Group:
         """Make a group with these limits. Raises OSError if that is not possible."""
-        name = f"{PREFIX}{_identity(os.getpid())}-{secrets.token_hex(4)}"
+        name = f"{PREFIX}{_own_identity(os.getpid())}-{secrets.token_hex(4)}"
         group = Group({key: folder / name for key, folder in self.folders.items()}, limits)
         try:
             group.make()
@@ -196,6 +197,12 @@ def _kill(folder: Path) -> None:
         for word in (folder / "cgroup.procs").read_text().split():
             if int(word) > 0:
                 os.kill(int(word), signal.SIGKILL)
+
+
+@cache
+def _own_identity(pid: int) -> str:
+    """Of this process, which has that number, for as long as it has it."""
+    return _identity(pid)
 
 
 def _identity(pid: int) -> str:

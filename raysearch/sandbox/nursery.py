@@ -71,6 +71,8 @@ class BubblewrapNursery:
     readable: tuple[Path, ...]
     writable: tuple[Path, ...]
     home: str = PRIVATE
+    hidden: tuple[Path, ...] = field(default_factory=lambda: tuple(_hidden()))
+    """Parts of the interpreter that lie where every command has a new private folder."""
 
     def layout(self, readable: Sequence[Mount], writable: Sequence[Mount], limits: SandboxLimits) -> tuple[str, ...]:
         places = sorted(mount.inside for mount in (*readable, *writable))
@@ -87,7 +89,7 @@ class BubblewrapNursery:
         with self.sandbox.enclosure(
             [
                 Mount(ZYGOTE, ZYGOTE_INSIDE),
-                *(Mount(folder, f"{WITHIN}/{folder}") for folder in self._hidden()),
+                *(Mount(folder, f"{WITHIN}/{folder}") for folder in self.hidden),
                 *seen[: len(self.readable)],
             ],
             seen[len(self.readable) :],
@@ -99,18 +101,13 @@ class BubblewrapNursery:
 
     def room(self, readable: Sequence[Mount], writable: Sequence[Mount], limits: SandboxLimits) -> Room | None:
         mounts = [(self._seen(mount.source), mount.inside, mount in writable) for mount in (*readable, *writable)]
-        hidden = [(f"{WITHIN}/{folder}", str(folder), False) for folder in self._hidden()]
+        hidden = [(f"{WITHIN}/{folder}", str(folder), False) for folder in self.hidden]
         return {
             "network": limits.network,
             "private_bytes": min(limits.file_mb, limits.memory_mb) * MB,
             "mounts": sorted([*hidden, *mounts], key=lambda mount: mount[1].count("/")),
             "cover": WITHIN,
         }
-
-    def _hidden(self) -> list[Path]:
-        """Parts of the interpreter that lie where every command has a new private folder."""
-        private = (Path(PRIVATE), Path("/dev/shm"))
-        return [place for place in view.interpreter_folders() if not set(private).isdisjoint(place.parents)]
 
     def _places(self) -> list[tuple[Path, str]]:
         """Folders of this machine, and where the zygote sees them."""
@@ -121,7 +118,8 @@ class BubblewrapNursery:
         for folder, place in self._places():
             if source.is_relative_to(folder) and source.is_dir():
                 rest = source.relative_to(folder)
-                if source.resolve() == folder.resolve() / rest:  # no link on the way, which would lead elsewhere there
+                way = (source, *source.parents)[: len(rest.parts)]
+                if not any(step.is_symlink() for step in way):  # a link would lead elsewhere there
                     return f"{place}/{rest}"
         raise Unfit(f"{source} is no folder among those that the zygote sees")
 
@@ -130,6 +128,11 @@ class BubblewrapNursery:
 
     def close(self) -> None:
         """Nothing is kept."""
+
+
+def _hidden() -> list[Path]:
+    private = {Path(PRIVATE), Path("/dev/shm")}
+    return [place for place in view.interpreter_folders() if not private.isdisjoint(place.parents)]
 
 
 @dataclass(frozen=True, slots=True)
