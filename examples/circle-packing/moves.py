@@ -6,6 +6,7 @@ Swapping two circles is not among them: the radii follow from the centers, so it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -56,15 +57,24 @@ def reinsert(layout: Layout, rng: np.random.Generator) -> Array:
 
 
 def shake(layout: Layout, rng: np.random.Generator) -> Array:
-    """Jitter every center, by 0.005 to 0.1."""
-    return _inside(layout.centers + rng.normal(0.0, 10 ** rng.uniform(-2.3, -1.0), layout.centers.shape))
+    """Jitter every center by 0.03 to 0.05: less leads back, more to no better than a fresh start."""
+    return _inside(layout.centers + rng.normal(0.0, _between(rng, 0.028, 0.048), layout.centers.shape))
 
 
 def shake_part(layout: Layout, rng: np.random.Generator) -> Array:
-    """Jitter the centers of a neighbourhood, by 0.03 to 0.2."""
-    part = _neighbourhood(layout, rng, 0.2, 0.4)
+    """Jitter the centers of a neighbourhood by 0.04 to 0.09."""
+    part = _neighbourhood(layout, rng, 0.3, 0.4)
     centers = layout.centers.copy()
-    centers[part] += rng.normal(0.0, 10 ** rng.uniform(-1.5, -0.7), centers[part].shape)
+    centers[part] += rng.normal(0.0, _between(rng, 0.04, 0.09), centers[part].shape)
+    return _inside(centers)
+
+
+def wave(layout: Layout, rng: np.random.Generator) -> Array:
+    """Bend the layout: shift along one axis by a sine, 0.06 to 0.12 high, of the other coordinate."""
+    axis, phase, periods = int(rng.integers(2)), rng.uniform(0.0, 2.0 * np.pi), rng.uniform(0.5, 1.5)
+    centers = layout.centers.copy()
+    shift = np.sin(2.0 * np.pi * periods * centers[:, 1 - axis] + phase)
+    centers[:, axis] += _between(rng, 0.06, 0.12) * shift
     return _inside(centers)
 
 
@@ -111,15 +121,21 @@ def _neighbourhood(layout: Layout, rng: np.random.Generator, low: float, high: f
     return distances(layout.centers, middle[None])[:, 0] < rng.uniform(low, high)
 
 
+def _between(rng: np.random.Generator, low: float, high: float) -> float:
+    """A number from ``low`` to ``high``, uniform in its logarithm."""
+    return math.exp(rng.uniform(math.log(low), math.log(high)))
+
+
 def _inside(centers: Array) -> Array:
     return np.clip(centers, EDGE, 1.0 - EDGE)
 
 
 MOVES: dict[str, tuple[Move, float]] = {
-    "relocate": (relocate, 0.4),
-    "shake": (shake, 0.2),
-    "shake_part": (shake_part, 0.2),
-    "reinsert": (reinsert, 0.1),
-    "scatter_part": (scatter_part, 0.1),
+    "shake": (shake, 0.35),
+    "wave": (wave, 0.25),
+    "shake_part": (shake_part, 0.15),
+    "relocate": (relocate, 0.15),
+    "reinsert": (reinsert, 0.05),
+    "scatter_part": (scatter_part, 0.05),
 }
 """Each move and how often it is made."""
