@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import textwrap
@@ -262,6 +263,26 @@ def test_what_it_may_not_touch(pair: Pair) -> None:
     assert told[0] == told[1]
     assert not any(outcome.lstrip("-").isdigit() and outcome != "-1" for outcome in told[1].values()), told[1]
     assert [file.name for file in pair.candidate.source.iterdir()] == ["solution.py"]
+
+
+def test_the_network_is_there_where_it_is_allowed(pair: Pair) -> None:
+    script = """
+        import socket, sys
+        socket.create_connection(("127.0.0.1", int(sys.argv[2])), 10)
+        print("reached")
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        for sandbox in (pair.cold, pair.warm):
+            done = pair.play(sandbox, script, port, limits=SandboxLimits(network=True))
+            assert (done.stdout, done.stderr) == ("reached\n", "")
+            assert pair.play(sandbox, script, port).stdout == ""
+
+
+def test_threads_that_a_library_ends_before_a_fork_come_back(pair: Pair) -> None:
+    script = "import numpy\na = numpy.ones((600, 600))\nprint((a @ a)[0, 0])"
+    more = {"OPENBLAS_NUM_THREADS": "2"}
+    assert [pair.play(sandbox, script, **more).stdout for sandbox in (pair.cold, pair.warm)] == ["600.0\n"] * 2
 
 
 # From one to the next
