@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import compress
@@ -87,6 +88,26 @@ class Frontier:
         """One member, each as likely as any other."""
         return self._ids[rng.randrange(len(self._ids))]
 
+    def draw_lonely(self, rng: random.Random) -> CandidateId:
+        """Of two members drawn, the one with the wider gap between its neighbours."""
+        one, other = rng.randrange(len(self._ids)), rng.randrange(len(self._ids))
+        return self._ids[one if one == other or self._gap(one) >= self._gap(other) else other]
+
+    def _gap(self, index: int) -> float:
+        """Crowding distance of a member (Deb et al. 2002): infinite at the ends."""
+        points, size = self._points[:, : len(self._ids)], len(self._ids)
+        if len(points) <= 2:  # a staircase: neighbours in one objective are neighbours in the other
+            if not 0 < index < size - 1:
+                return math.inf
+            steps = points[:, [index - 1, index + 1, 0, size - 1]] / 2  # halves: no difference is too large for a float
+            return float(np.abs((steps[:, 1] - steps[:, 0]) / (steps[:, 3] - steps[:, 2])).sum())
+        points = points / 2
+        point, others = points[:, index, None], np.delete(points, index, axis=1)
+        below = np.where(others <= point, others, -np.inf).max(axis=1)
+        above = np.where(others >= point, others, np.inf).min(axis=1)
+        spans = points.max(axis=1) - points.min(axis=1)
+        return float(((above - below) / np.where(spans > 0, spans, 1.0)).sum())
+
     def add(self, candidate: Candidate) -> bool:
         """Whether ``candidate`` entered; `removed` then names those that it pushed out."""
         point = vector(candidate, self.objectives)
@@ -100,6 +121,19 @@ class Frontier:
         bar = np.array(point)
         bar -= self._noise * np.abs(bar)
         return bool((self._points[:, : len(self._ids)] >= bar[:, None]).all(axis=0).any())
+
+    def lead(self, point: Vector, spans: Sequence[float]) -> float:
+        """How far all members would have to move towards better for one of them to be nowhere worse than ``point``.
+
+        In ``spans``, one for each objective, of which 0 counts as 1; infinite without members. Additive epsilon
+        indicator (Zitzler et al. 2003).
+        """
+        if not self._ids:
+            return math.inf
+        units = np.array([min(span, sys.float_info.max) or 1.0 for span in spans])[:, None]
+        with np.errstate(over="ignore"):
+            gaps = (np.array(point)[:, None] - self._points[:, : len(self._ids)]) / units
+        return float(gaps.max(axis=0).min())
 
     def insert(self, number: CandidateId, point: Vector) -> bool:
         """`add` for a vector that is already known."""

@@ -5,10 +5,27 @@ from __future__ import annotations
 import random
 from bisect import insort
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from population.frontier import Frontier, Vector, primary
 from population.selection import Members
+from population.survivors import Survivors
 from raysearch.types import CandidateId, Objective
+
+TRIES = 16
+"""Draws in which somebody else must be found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Breeding:
+    """How an island draws its parents."""
+
+    frontier_bias: float
+    """Probability of one from the frontier."""
+    temperature: float
+    """Of the softmax over the primary objective that draws the others."""
+    survivors: int
+    """With a number above 0 the others are drawn from so many best members; 0: from all."""
 
 
 class Island:
@@ -19,7 +36,9 @@ class Island:
         "_leaders",
         "_leaders_max",
         "_members",
+        "_survivors",
         "admitted",
+        "breeding",
         "frontier",
         "label",
         "objectives",
@@ -29,9 +48,10 @@ class Island:
         "under_way",
     )
 
-    def __init__(self, label: str, objectives: Sequence[Objective], leaders_max: int) -> None:
+    def __init__(self, label: str, objectives: Sequence[Objective], leaders_max: int, breeding: Breeding) -> None:
         self.label = label
         self.objectives = tuple(objectives)
+        self.breeding = breeding
         self.under_way = 0
         """Attempts open now."""
         self.opened = 0
@@ -48,6 +68,7 @@ class Island:
     def _clear(self) -> None:
         self.frontier = Frontier(self.objectives)
         self._members = Members()
+        self._survivors = Survivors(len(self.objectives), self._axis, self.breeding.survivors)
         self._leaders: list[tuple[float, CandidateId, Vector]] = []  # minus the primary value: best first
 
     def __len__(self) -> int:
@@ -65,6 +86,8 @@ class Island:
         del self._leaders[self._leaders_max :]
         improved = not self.frontier.covers(point)
         self.frontier.insert(number, point)
+        if self.breeding.survivors:
+            self._survivors.add(number, point)
         return improved
 
     def restart(self, founder: CandidateId, point: Vector) -> None:
@@ -74,11 +97,24 @@ class Island:
         self.restarts += 1
         self.stale = 0
 
-    def parent(self, rng: random.Random, frontier_bias: float, temperature: float) -> CandidateId:
+    def parent(self, rng: random.Random) -> CandidateId:
         """From the frontier with probability ``frontier_bias``, otherwise by softmax of the primary objective."""
-        if rng.random() < frontier_bias:
-            return self.frontier.draw(rng)
-        return self._members.draw(rng, temperature)
+        breeding = self.breeding
+        if rng.random() < breeding.frontier_bias:
+            return self.frontier.draw_lonely(rng) if breeding.survivors else self.frontier.draw(rng)
+        others = self._survivors if breeding.survivors else self._members
+        return others.draw(rng, breeding.temperature)
+
+    def mates(self, rng: random.Random, count: int, without: Sequence[CandidateId]) -> list[CandidateId]:
+        """``count`` different members drawn as parents are, none in ``without``; fewer where luck or members fail."""
+        chosen: list[CandidateId] = []
+        for _ in range(TRIES * count):
+            if len(chosen) == count:
+                break
+            number = self.parent(rng)
+            if number not in without and number not in chosen:
+                chosen.append(number)
+        return chosen
 
     def best(self, count: int, without: Sequence[CandidateId] = ()) -> list[tuple[CandidateId, Vector]]:
         """Up to ``count`` of the best: the frontier by primary objective, then whoever leads on that objective."""
@@ -88,6 +124,12 @@ class Island:
         return list(chosen.items())[:count]
 
     def company(self, rng: random.Random, top: int, others: int, without: Sequence[CandidateId]) -> list[CandidateId]:
-        """``top`` of the best and ``others`` at random, all different, none in ``without``."""
+        """``top`` of the best and ``others``, all different, none in ``without``.
+
+        Others are drawn evenly from all members; where only survivors breed, as parents are.
+        """
         best = [number for number, _ in self.best(top, without)]
-        return best + self._members.sample(rng, others, (*without, *best))
+        known = (*without, *best)
+        if self.breeding.survivors:
+            return best + self.mates(rng, others, known)
+        return best + self._members.sample(rng, others, known)

@@ -25,6 +25,7 @@ from raysearch.types import (
     Plan,
     Proposal,
     Tree,
+    Usage,
     Verdict,
 )
 
@@ -134,9 +135,9 @@ class World:
     def fail(self, number: AttemptId, outcome: Outcome = Outcome.FAILED) -> None:
         self.record(AttemptClosed(number, outcome, "the worker went away"))
 
-    def mutate(self, number: AttemptId, memory: str = "") -> None:
+    def mutate(self, number: AttemptId, memory: str = "", cost_usd: float = 0.0) -> None:
         name = f"{number:040x}"
-        self.record(Mutated(number, Change(Commit(name), Tree(name), Mutation(memory=memory))))
+        self.record(Mutated(number, Change(Commit(name), Tree(name), Mutation(memory=memory, usage=Usage(cost_usd)))))
 
     def bear(self, lineage: str = "", parents: Sequence[int] = (), **scores: float) -> AttemptId:
         """One attempt from proposal to candidate."""
@@ -192,7 +193,10 @@ def check(world: World, proposals: Sequence[Proposal], slots: int) -> None:
         )
         shown = [inspiration.id for inspiration in proposal.brief.inspirations]
         assert len(set(shown)) == len(shown)
-        assert not set(shown) & set(proposal.parents)
+        merged = list(proposal.parents[1:])  # a merge is shown its second parent first
+        assert shown[: len(merged)] == merged
+        assert not set(shown[len(merged) :]) & set(proposal.parents)
+        assert len(set(proposal.parents)) == len(proposal.parents)
         assert all(i.commit == world.candidates[i.id].commit for i in proposal.brief.inspirations)
 
 

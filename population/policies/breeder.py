@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from population.frontier import Frontier, Vector, vector
-from population.policies.options import check_names, check_whole
-from raysearch.facts import AttemptClosed, AttemptOpened, Fact, Mutated, RunStarted
+from population.policies.options import check_choice, check_names, check_number, check_whole
+from population.portfolio import Portfolio
+from raysearch.errors import ConfigError
+from raysearch.facts import AttemptClosed, AttemptOpened, Fact, JobFailed, Mutated, RunStarted
 from raysearch.protocols import View
-from raysearch.types import SEED, AttemptId, Brief, CandidateId, Objective, Outcome, Proposal
+from raysearch.types import SEED, AttemptId, Brief, CandidateId, Objective, Outcome, Proposal, Usage
 
+PORTFOLIOS = ("credit", "uniform")
 LESSON_CHARS = 700
 """Length at which a lesson is cut."""
 LESSON_PARENTS = 1000
@@ -28,7 +31,13 @@ class Breeder(ABC):
     has no parents, and repairs the latest refused attempt.
 
     Options
-        mutators: names to choose from for each child, each as likely.
+        mutators: names to choose from for each child.
+        portfolio: ``credit``: those that improve more for what they cost are chosen more often, see
+            `population.portfolio`; ``uniform``: each is as likely.
+        exploration: with this probability a mutator is drawn evenly all the same, so that none is ever given up.
+        attempt_usd: what an attempt costs beside its mutator's bill, in dollars; with it, bills are compared to
+            what is earned. Where no mutator costs money it changes nothing.
+        mergers: those of the mutators that need two parents. They are chosen only by a policy that has two to offer.
         bootstrap_max_attempts: refusals without a first candidate after which the run is done; None: no limit.
             An attempt that failed or was abandoned says nothing about the program, and is not counted.
         lessons_max: reasons for refusal told to the next child of the same parent.
@@ -37,6 +46,10 @@ class Breeder(ABC):
     name: ClassVar[str]
 
     mutators: tuple[str, ...] = ("default",)
+    portfolio: str = "credit"
+    exploration: float = 0.1
+    attempt_usd: float = 0.01
+    mergers: tuple[str, ...] = ("merge",)
     bootstrap_max_attempts: int | None = 5
     lessons_max: int = 3
 
@@ -47,6 +60,7 @@ class Breeder(ABC):
     _open: dict[AttemptId, Proposal] = field(init=False, repr=False, default_factory=dict)
     _committed: set[AttemptId] = field(init=False, repr=False, default_factory=set)
     """Open attempts that have a commit: once refused, they can be repaired."""
+    _portfolio: Portfolio = field(init=False, repr=False)
     _lessons: dict[CandidateId | None, tuple[str, ...]] = field(init=False, repr=False, default_factory=dict)
     """By parent, None for children of nothing; latest parent last."""
     _refusals: int = field(init=False, repr=False, default=0)
@@ -58,6 +72,16 @@ class Breeder(ABC):
 
     def __post_init__(self) -> None:
         check_names(self.name, "mutators", self.mutators)
+        check_choice(self.name, "portfolio", self.portfolio, PORTFOLIOS)
+        check_number(self.name, "exploration", self.exploration, 0.01, 1.0)
+        check_number(self.name, "attempt_usd", self.attempt_usd, 1e-6)
+        check_names(self.name, "mergers", self.mergers, least=0)
+        if not set(self.mutators) - set(self.mergers):
+            raise ConfigError(
+                f"policy {self.name}: {', '.join(self.mutators)} can only merge two candidates, and nothing makes a"
+                " second one: add a mutator, such as tune."
+            )
+        self._portfolio = Portfolio(self.attempt_usd)
         if self.bootstrap_max_attempts is not None:
             check_whole(self.name, "bootstrap_max_attempts", self.bootstrap_max_attempts, 1)
         check_whole(self.name, "lessons_max", self.lessons_max, 0)
@@ -97,6 +121,9 @@ class Breeder(ABC):
                 self._open[fact.attempt] = fact.proposal
             case Mutated():
                 self._committed.add(fact.attempt)
+                self._spent(fact.attempt, fact.change.mutation.usage)
+            case JobFailed():
+                self._spent(fact.attempt, fact.usage)
             case AttemptClosed():
                 self._close(fact)
             case RunStarted():
@@ -110,8 +137,12 @@ class Breeder(ABC):
 
     # -- shared with policies -----------------------------------------------------------------------------
 
-    def _mutator(self, rng: random.Random) -> str:
-        return self.mutators[0] if len(self.mutators) == 1 else rng.choice(self.mutators)
+    def _mutator(self, rng: random.Random, merging: bool = False) -> str:
+        """Who makes the next child: with ``merging`` perhaps one of the `mergers`."""
+        names = [name for name in self.mutators if merging or name not in self.mergers]
+        if self.portfolio == "credit":
+            return self._portfolio.choose(names, rng, self.exploration)
+        return names[0] if len(names) == 1 else rng.choice(names)
 
     def _lessons_of(self, parent: CandidateId | None, without: str = "") -> tuple[str, ...]:
         """Why children of ``parent`` were refused, newest last; ``without`` is told in another place."""
@@ -131,6 +162,14 @@ class Breeder(ABC):
 
     # -- inside -------------------------------------------------------------------------------------------
 
+    def _credits(self) -> bool:
+        """Whether mutators earn credit: there must be a choice."""
+        return self.portfolio == "credit" and len(self.mutators) > 1
+
+    def _spent(self, attempt: AttemptId, usage: Usage) -> None:
+        if self._credits():
+            self._portfolio.spent(attempt, usage.cost_usd)
+
     def _from_nothing(self, label: str, rng: random.Random) -> Proposal:
         brief = Brief(feedback=self._draft_reason, lessons=self._lessons_of(None, without=self._draft_reason))
         return Proposal(mutator=self._mutator(rng), brief=brief, repair=self._draft, lineage=label)
@@ -139,7 +178,10 @@ class Breeder(ABC):
         point: Vector | None = None
         if fact.candidate is not None and fact.outcome is Outcome.ADMITTED:
             point = vector(fact.candidate, self._objectives)
-        self._closed(fact, self._open.pop(fact.attempt, Proposal()), point)
+        proposal = self._open.pop(fact.attempt, Proposal())
+        if self._credits():
+            self._portfolio.closed(fact, proposal, point, self._frontier)
+        self._closed(fact, proposal, point)
         self._committed.discard(fact.attempt)
 
     def _refused(self, fact: AttemptClosed, proposal: Proposal) -> None:

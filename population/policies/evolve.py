@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from population.frontier import Vector
-from population.islands import Island
+from population.islands import TRIES, Breeding, Island
 from population.policies.breeder import Breeder
 from population.policies.options import check_number, check_whole
 from raysearch.facts import AttemptClosed, AttemptOpened, Fact, RunStarted
@@ -21,13 +21,17 @@ class Evolve(Breeder):
     """Breed from the frontier, sometimes from the rest; tell each child of the best, of others, of failures.
 
     A proposal's lineage names its island, and its candidate is born there; the seed (without one, the first
-    candidate) belongs to all. An island that stops improving hands its best to the next one and starts again
+    candidate) belongs to all. A mutator that merges gets a second parent from the same island, which is the first
+    of its inspirations. An island that stops improving hands its best to the next one and starts again
     from the seed; what it found stays on the run's frontier. Attempts opened before a restart no longer count
     for the island.
 
     Options
         frontier_bias: probability that a parent is drawn uniformly from its island's frontier.
         temperature: of the softmax over the primary objective, scaled to 0..1, that draws the other parents.
+        survivors: 0: the other parents are drawn from all of the island's members. Above: from so many best of
+            them, by non-domination and crowding; so are random inspirations; and of two drawn from the frontier the
+            lonelier is taken. For thousands of cheap attempts at numbers, such as 20 with ``tune``.
         k_top, k_random: inspirations from the island's best and from all its members.
         islands: lines of descent that breed apart; open attempts are spread evenly.
         migration_every: candidates born on an island between visits of its best to the next one; 0: none.
@@ -40,6 +44,7 @@ class Evolve(Breeder):
 
     frontier_bias: float = 0.7
     temperature: float = 0.5
+    survivors: int = 0
     k_top: int = 2
     k_random: int = 2
     islands: int = 1
@@ -55,11 +60,15 @@ class Evolve(Breeder):
     _births: dict[AttemptId, int] = field(init=False, repr=False, default_factory=dict)
     """Open attempts, with the number of restarts that their island had behind it when they were opened."""
 
+    _descent: dict[CandidateId, tuple[CandidateId, ...]] = field(init=False, repr=False, default_factory=dict)
+    """Parents of each candidate, kept where candidates are merged."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number(self.name, "frontier_bias", self.frontier_bias, 0.0, 1.0)
         check_number(self.name, "temperature", self.temperature, 0.0)
         for option, value, least in (
+            ("survivors", self.survivors, 0),
             ("k_top", self.k_top, 0),
             ("k_random", self.k_random, 0),
             ("islands", self.islands, 1),
@@ -75,7 +84,8 @@ class Evolve(Breeder):
         match fact:
             case RunStarted():
                 leaders_max = max(self.k_top + 1, self.migrants)
-                self._islands = tuple(Island(label, fact.objectives, leaders_max) for label in self._index)
+                breeding = Breeding(self.frontier_bias, self.temperature, self.survivors)
+                self._islands = tuple(Island(label, fact.objectives, leaders_max, breeding) for label in self._index)
             case AttemptOpened() if fact.attempt != SEED:
                 self._opened(fact.attempt, fact.proposal)
             case _:
@@ -94,13 +104,40 @@ class Evolve(Breeder):
 
     def _child(self, view: View, label: str, rng: random.Random, /) -> Proposal:
         island = self._islands[self._index[label]]
-        parent = island.parent(rng, self.frontier_bias, self.temperature)
-        company = island.company(rng, self.k_top, self.k_random, (parent,))
+        parent = island.parent(rng)
+        mutator, parents = self._mutator(rng, merging=len(island) > 1), [parent]
+        if mutator in self.mergers:
+            parents += self._mate(island, parent, rng)
+            mutator = mutator if len(parents) > 1 else self._mutator(rng)
+        company = [*parents[1:], *island.company(rng, self.k_top, self.k_random, parents)]
         brief = Brief(
             inspirations=tuple(_inspiration(view, number) for number in company),
             lessons=self._lessons_of(parent),
         )
-        return Proposal((parent,), self._mutator(rng), brief, lineage=label)
+        return Proposal(tuple(parents), mutator, brief, lineage=label)
+
+    def _mate(self, island: Island, parent: CandidateId, rng: random.Random) -> list[CandidateId]:
+        """A member to merge ``parent`` with, neither its ancestor nor its descendant; none if luck fails."""
+        known = [parent]
+        for _ in range(TRIES):
+            found = island.mates(rng, 1, known)
+            if not found or not self._related(parent, found[0]):
+                return found
+            known += found
+        return []
+
+    def _related(self, one: CandidateId, other: CandidateId) -> bool:
+        """Whether one descends from the other. A child's number is above its parents', so the search is narrow."""
+        old, young = min(one, other), max(one, other)
+        line, seen = [young], {young}
+        while line:
+            for parent in self._descent.get(line.pop(), ()):
+                if parent == old:
+                    return True
+                if parent > old and parent not in seen:
+                    seen.add(parent)
+                    line.append(parent)
+        return False
 
     def _home(self, attempt: AttemptId, label: str) -> int:
         """Index of the island called ``label``; other labels, left by another policy, are dealt out by number."""
@@ -114,6 +151,8 @@ class Evolve(Breeder):
 
     def _closed(self, fact: AttemptClosed, proposal: Proposal, point: Vector | None, /) -> None:
         super()._closed(fact, proposal, point)
+        if fact.candidate is not None and not set(self.mergers).isdisjoint(self.mutators):
+            self._descent[fact.attempt] = fact.candidate.parents
         founding = point is not None and fact.attempt == self._founder
         if point is not None and founding:
             self._founding = point

@@ -22,10 +22,15 @@ def check_number(policy: str, option: str, value: object, least: float, most: fl
         raise ConfigError(f"policy {policy}: {option} must be a number, {span}; it is {value!r}.")
 
 
-def check_names(policy: str, option: str, names: object) -> None:
-    """Raise ConfigError unless ``names`` is a list of at least one name."""
-    listed: Sequence[object] = names if isinstance(names, list | tuple) else ()
-    if not listed or not all(isinstance(name, str) and name for name in listed):
-        raise ConfigError(
-            f'policy {policy}: {option} must be a list of at least one name, such as ["default"]; it is {names!r}.'
-        )
+def check_choice(policy: str, option: str, value: object, choices: Sequence[str]) -> None:
+    """Raise ConfigError unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise ConfigError(f"policy {policy}: {option} must be {' or '.join(map(repr, choices))}; it is {value!r}.")
+
+
+def check_names(policy: str, option: str, names: object, least: int = 1) -> None:
+    """Raise ConfigError unless ``names`` is a list of at least so many (0 or 1) names."""
+    listed: Sequence[object] | None = names if isinstance(names, list | tuple) else None
+    if listed is None or len(listed) < least or not all(isinstance(name, str) and name for name in listed):
+        what = 'at least one name, such as ["default"]' if least else "names"
+        raise ConfigError(f"policy {policy}: {option} must be a list of {what}; it is {names!r}.")
