@@ -99,22 +99,26 @@ class Island:
 
     def parent(self, rng: random.Random) -> CandidateId:
         """From the frontier with probability ``frontier_bias``, otherwise by softmax of the primary objective."""
-        breeding = self.breeding
-        if rng.random() < breeding.frontier_bias:
-            return self.frontier.draw_lonely(rng) if breeding.survivors else self.frontier.draw(rng)
-        others = self._survivors if breeding.survivors else self._members
-        return others.draw(rng, breeding.temperature)
+        return self._drawn(rng, self.breeding.frontier_bias)
 
     def mates(self, rng: random.Random, count: int, without: Sequence[CandidateId]) -> list[CandidateId]:
         """``count`` different members drawn as parents are, none in ``without``; fewer where luck or members fail."""
+        bias = self.breeding.frontier_bias if len(self.frontier) > 1 else 0.0  # a lone member is a parent mostly
         chosen: list[CandidateId] = []
         for _ in range(TRIES * count):
             if len(chosen) == count:
                 break
-            number = self.parent(rng)
+            number = self._drawn(rng, bias)
             if number not in without and number not in chosen:
                 chosen.append(number)
         return chosen
+
+    def _drawn(self, rng: random.Random, bias: float) -> CandidateId:
+        breeding = self.breeding
+        if rng.random() < bias:
+            return self.frontier.draw_lonely(rng) if breeding.survivors else self.frontier.draw(rng)
+        others = self._survivors if breeding.survivors else self._members
+        return others.draw(rng, breeding.temperature)
 
     def best(self, count: int, without: Sequence[CandidateId] = ()) -> list[tuple[CandidateId, Vector]]:
         """Up to ``count`` of the best: the frontier by primary objective, then whoever leads on that objective."""

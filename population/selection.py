@@ -20,7 +20,7 @@ TRIES = 64
 
 def normalised(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """``values`` (n,) mapped linearly onto 0 (worst) to 1 (best); all 1 where they are equal."""
-    spread = float(values.max() - values.min()) if len(values) else 0.0
+    spread = float(values.max()) - float(values.min()) if len(values) else 0.0
     if not 0.0 < spread < math.inf:
         return np.ones_like(values)
     scaled: npt.NDArray[np.float64] = 1.0 - (values.max() - values) / spread
