@@ -11,10 +11,11 @@ Sources: K. Deb, R. B. Agrawal, "Simulated binary crossover for continuous searc
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 from pymoo.core.problem import Problem
@@ -30,9 +31,29 @@ from mutators.literals import Value
 from mutators.tunables import Key, same
 from raysearch.target import Tunable
 
+NUMERIC = ("int", "float", "log")
 TRIES_MAX = 20
 DIGITS = 4
 """A float moves on a grid of a ten-thousandth of its range; on a logarithmic scale it has so many digits."""
+
+Numbers = npt.NDArray[np.float64]
+"""Shape (n,): one value for each of n variables."""
+
+
+def crossed(
+    one: Numbers, other: Numbers, low: Numbers, high: Numbers, eta: float, draws: np.random.Generator
+) -> Numbers:
+    """``one`` with about half of its numbers crossed with ``other``'s, within bounds (SBX)."""
+    pair = [[Individual(X=one), Individual(X=other)]]
+    child = SBX(prob=1.0, prob_var=0.5, eta=eta)(_numeric(low, high), pair, random_state=draws)[0].X
+    return np.asarray(child, dtype=np.float64)
+
+
+def mutated(numbers: Numbers, low: Numbers, high: Numbers, eta: float, draws: np.random.Generator) -> Numbers:
+    """Every one of ``numbers`` moved, within bounds (polynomial mutation)."""
+    single = Population.new(X=numbers[None, :])
+    mutant = PM(prob=1.0, eta=eta, prob_var=1.0)(_numeric(low, high), single, random_state=draws)[0].X
+    return np.asarray(mutant, dtype=np.float64)
 
 
 class Variation:
@@ -40,9 +61,7 @@ class Variation:
 
     def __init__(self, tunables: Mapping[Key, Tunable], eta: float) -> None:
         self.tunables = {key: tunable for key, tunable in tunables.items() if can_vary(tunable)}
-        self._sbx = SBX(prob=1.0, prob_var=0.5, eta=eta)
-        self._pm = PM(prob=1.0, eta=eta, prob_var=1.0)
-        self._other = ChoiceRandomMutation(prob=1.0, prob_var=1.0)
+        self.eta = eta
 
     def child(
         self, parent: Mapping[Key, Value], mate: Mapping[Key, Value] | None, draws: np.random.Generator
@@ -50,8 +69,8 @@ class Variation:
         """Settings that differ from ``parent`` in at least one tunable. Needs a tunable that can vary."""
         child = dict(parent)
         if mate is not None:
-            for key, tunable in self.tunables.items():
-                child[key] = self._crossed(tunable, parent[key], mate.get(key, parent[key]), draws)
+            others = {key: mate[key] for key in self.tunables if key in mate and not same(mate[key], parent[key])}
+            child |= self._crossed(parent, others, draws)
         keys = list(self.tunables)
         changed = any(not same(child[key], parent[key]) for key in keys)
         chosen = [key for key in keys if draws.random() < 1.0 / len(keys)]
@@ -64,23 +83,42 @@ class Variation:
             child[key] = self._mutated(self.tunables[key], child[key], draws)
         return child
 
-    def _crossed(self, tunable: Tunable, value: Value, other: Value, draws: np.random.Generator) -> Value:
-        if same(value, other):
-            return value
-        operator = {"categorical": UX(prob=1.0), "permutation": OrderCrossover(prob=0.5)}.get(tunable.kind, self._sbx)
-        pair = [[Individual(X=_encoded(tunable, value)), Individual(X=_encoded(tunable, other))]]
-        return _decoded(tunable, operator(_problem(tunable), pair, random_state=draws)[0].X)
+    def _crossed(
+        self, parent: Mapping[Key, Value], others: Mapping[Key, Value], draws: np.random.Generator
+    ) -> dict[Key, Value]:
+        """What becomes of those settings in which a mate differs; numbers are crossed all at once."""
+        numeric = {key: self.tunables[key] for key in others if self.tunables[key].kind in NUMERIC}
+        found: dict[Key, Value] = {}
+        if numeric:
+            one, other = (
+                np.concatenate([_encoded(tunable, values[key]) for key, tunable in numeric.items()])
+                for values in (parent, others)
+            )
+            genes = crossed(one, other, *_bounds(numeric.values()), self.eta, draws)
+            found |= {key: _decoded(numeric[key], [gene]) for key, gene in zip(numeric, genes, strict=True)}
+        for key in others:
+            if key not in numeric:
+                tunable = self.tunables[key]
+                operator = UX(prob=1.0) if tunable.kind == "categorical" else OrderCrossover(prob=0.5)
+                pair = [[Individual(X=_encoded(tunable, values[key])) for values in (parent, others)]]
+                found[key] = _decoded(tunable, operator(_problem(tunable), pair, random_state=draws)[0].X)
+        return found
 
     def _mutated(self, tunable: Tunable, value: Value, draws: np.random.Generator) -> Value:
         """Another value: the operator's, or, if that stays where it is, the nearest or any other one."""
-        operator = {"categorical": self._other, "permutation": InversionMutation()}.get(tunable.kind, self._pm)
         for _ in range(TRIES_MAX):
-            single = Population.new(X=_encoded(tunable, value)[None, :])
-            mutant = _decoded(tunable, operator(_problem(tunable), single, random_state=draws)[0].X)
+            mutant = _decoded(tunable, self._moved(tunable, _encoded(tunable, value), draws))
             if not same(mutant, value):
                 return mutant
         others = _neighbours(tunable, value)
         return others[int(draws.integers(len(others)))]
+
+    def _moved(self, tunable: Tunable, genes: Any, draws: np.random.Generator) -> Any:
+        if tunable.kind in NUMERIC:
+            return mutated(genes, *_bounds([tunable]), self.eta, draws)
+        other = ChoiceRandomMutation(prob=1.0, prob_var=1.0)
+        operator = other if tunable.kind == "categorical" else InversionMutation()
+        return operator(_problem(tunable), Population.new(X=genes[None, :]), random_state=draws)[0].X
 
 
 def can_vary(tunable: Tunable) -> bool:
@@ -91,14 +129,21 @@ def can_vary(tunable: Tunable) -> bool:
 
 
 def _problem(tunable: Tunable) -> Any:
-    """The tunable as a pymoo problem; a permutation has a variable for each place."""
+    """A choice or a permutation as a pymoo problem; a permutation has a variable for each place."""
     if tunable.kind == "categorical":
         return Problem(vars={"choice": Choice(options=list(range(len(tunable.choices))))})
-    if tunable.kind == "permutation":
-        return Problem(n_var=len(tunable.choices), xl=0, xu=len(tunable.choices) - 1, vtype=int)
-    ends = (tunable.low, tunable.high)
-    low, high = map(math.log10, ends) if tunable.kind == "log" else ends
-    return Problem(n_var=1, xl=low, xu=high)
+    return Problem(n_var=len(tunable.choices), xl=0, xu=len(tunable.choices) - 1, vtype=int)
+
+
+def _numeric(low: Numbers, high: Numbers) -> Any:
+    return Problem(n_var=len(low), xl=low, xu=high)
+
+
+def _bounds(tunables: Collection[Tunable]) -> tuple[Numbers, Numbers]:
+    """Lowest and highest genes of numeric ``tunables``."""
+    low = np.concatenate([_encoded(tunable, tunable.low) for tunable in tunables])
+    high = np.concatenate([_encoded(tunable, tunable.high) for tunable in tunables])
+    return low, high
 
 
 def _encoded(tunable: Tunable, value: Value) -> Any:
