@@ -17,6 +17,7 @@ from raysearch.facts import AttemptClosed, Entry, Mutated
 from raysearch.ledger import JOURNAL, read_journal
 from raysearch.process import strays
 from raysearch.repository import Repository
+from raysearch.run.folder import RunFolder
 from raysearch.testing.audit import audit
 
 TOYS = str(Path(__file__).with_name("toys.py"))
@@ -125,6 +126,6 @@ def check(driver: Driver, attempts: int, slack_s: float = 30.0) -> None:
             assert repository.commit_of(entry.fact.attempt) == change.commit
             assert repository.tree_of(change.commit) == change.tree
     until_s = time.monotonic() + 20
-    while strays(driver.folder.name) and time.monotonic() < until_s:
+    while strays(RunFolder(driver.folder).identity) and time.monotonic() < until_s:
         time.sleep(0.05)
-    assert strays(driver.folder.name) == []
+    assert strays(RunFolder(driver.folder).identity) == []

@@ -11,6 +11,8 @@ import pytest
 from drivers import Driver, check, kill_at_random, sigkill
 from toys import make_target
 
+from raysearch.run.folder import RunFolder
+
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 
 ATTEMPTS = 12
@@ -50,7 +52,7 @@ def test_workers_killed_at_random_moments(target: Path, tmp_path: Path, ray_addr
     killed = []
 
     def strike(driver: Driver) -> None:
-        alive = workers(driver.folder.name)
+        alive = workers(RunFolder(driver.folder).identity)
         if alive:
             victim = rng.choice(alive)
             victim.send_signal(signal.SIGKILL)

@@ -16,6 +16,7 @@ from hostile import EXPECTED, PROGRAMS, make_hostile_target
 from raysearch.facts import AttemptClosed, AttemptOpened
 from raysearch.ledger import read_journal
 from raysearch.process import strays
+from raysearch.run.folder import RunFolder
 from raysearch.types import Outcome
 
 HERE = str(Path(__file__).with_name("hostile.py"))
@@ -60,5 +61,5 @@ def test_contained_and_named(run: Path, name: str) -> None:
 
 
 def test_nothing_is_left(run: Path) -> None:
-    assert strays(run.name) == []
+    assert strays(RunFolder(run).identity) == []
     assert not Path("/etc/raysearch-was-here").exists()

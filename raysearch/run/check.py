@@ -94,13 +94,13 @@ def check_target(
         stack.callback(shutil.rmtree, place, ignore_errors=True)
         folder = RunFolder(place / place.name)
         folder.path.mkdir()
-        name = open_sandbox(sandbox, run=folder.name).name
+        name = open_sandbox(sandbox, run=folder.identity).name
         parts = (target.reference, target.checker.folder, target.benchmark.folder, target.seed)
         before = fingerprint([part for part in parts if part is not None])
         taken = snapshot_target(target, folder.target)
         create(folder, taken)
-        stack.callback(sweep_scratch, folder.name)
-        stack.callback(sweep, folder.name)
+        stack.callback(sweep_scratch, folder.identity)
+        stack.callback(sweep, folder.identity)
         trial = Trial(folder, taken, name, seed, told)
         stack.callback(trial.close)
         findings = [*trial.accuracy(*_is_program(target)), *trial.measuring(repeats), *trial.containment()]
@@ -209,13 +209,13 @@ class Trial:
 
     def containment(self) -> Iterator[Finding]:
         """Nothing is left behind, and nothing gets out."""
-        scratch = Path(tempfile.gettempdir()).glob(f"raysearch-{self.folder.name}-*/*")
+        scratch = Path(tempfile.gettempdir()).glob(f"raysearch-{self.folder.identity}-*/*")
         left = [path.name for path in scratch]
         self.close()  # evaluators that are kept warm belong to their workers
-        running, until_s = strays(self.folder.name), time.monotonic() + LEAVE_S
+        running, until_s = strays(self.folder.identity), time.monotonic() + LEAVE_S
         while running and time.monotonic() < until_s:
             time.sleep(0.05)
-            running = strays(self.folder.name)
+            running = strays(self.folder.identity)
         if left or running:
             told = ", ".join([*left[:5], *(f"process {pid}" for pid in running[:5])])
             yield fail("left behind", told, "end every process and close every file before the result is written")
@@ -223,7 +223,7 @@ class Trial:
             yield ok("left behind", "nothing: no file, no process")
         self.told("trying to get out of the sandbox")
         commit = self._repository.commit_of("origin")
-        sandbox = open_sandbox(self.sandbox, run=self.folder.name)
+        sandbox = open_sandbox(self.sandbox, run=self.folder.identity)
         with checked_out(commit, self.folder.path, self.target, self._repository, sandbox, 0) as workspace:
             yield from probe(workspace)
 
@@ -281,7 +281,7 @@ class Trial:
     def _evaluate(self, stage: Stage, plugin: str, commit: Commit, seed: int | None = None) -> Answer:
         chosen = self.seed if seed is None else seed
         if chosen not in self._workers:
-            spec = WorkerSpec(self.folder.name, chosen, self.folder.workspace, self.target, PLUGINS, self.sandbox)
+            spec = WorkerSpec(self.folder.identity, chosen, self.folder.workspace, self.target, PLUGINS, self.sandbox)
             self._workers[chosen] = Worker(spec)
         return self._workers[chosen].perform(Job(SEED, stage, plugin, commit, opened_at_s=time.time()))
 

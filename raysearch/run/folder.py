@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
 import time
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 from raysearch.errors import RunError, nearest
@@ -22,6 +24,14 @@ class RunFolder:
     @property
     def name(self) -> str:
         return self.path.name
+
+    @property
+    def identity(self) -> str:
+        """Names the run on the whole machine, where two runs folders may hold runs of one name and second.
+
+        Processes, scratch folders and workers carry it, and are swept by it.
+        """
+        return f"{self.name}-{blake2b(os.fsencode(self.path.resolve()), digest_size=4).hexdigest()}"
 
     @property
     def journal(self) -> Path:
@@ -93,6 +103,6 @@ class RunFolder:
 
 
 def sweep_scratch(run: str) -> None:
-    """Remove what workers of ``run`` left in this machine's temporary folder. The caller drives the run."""
+    """Remove what workers of ``run`` (an identity) left in the temporary folder. The caller drives the run."""
     for folder in Path(tempfile.gettempdir()).glob(f"raysearch-{run}-*"):
         shutil.rmtree(folder, ignore_errors=True)

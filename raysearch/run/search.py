@@ -85,14 +85,14 @@ def drive(folder: RunFolder, search: Search, sink: Callable[[RunFolder], Sink], 
             stack.enter_context(courier(folder, search.push_to))
         target = load_target(folder.target)
         policy = cast(Policy, load("policies", search.policy.reference, search.policy.options, offers=search.offers))
-        sandbox = open_sandbox(search.sandbox, run=folder.name).name  # proved here, before workers start
+        sandbox = open_sandbox(search.sandbox, run=folder.identity).name  # proved here, before workers start
         repository = Repository(folder.workspace)
         start = started(folder, search, target, repository)
-        sweep(folder.name)  # what a dead driver may have left
-        sweep_scratch(folder.name)
+        sweep(folder.identity)  # what a dead driver may have left
+        sweep_scratch(folder.identity)
         stack.callback(cgroups.sweep)
-        stack.callback(sweep_scratch, folder.name)
-        stack.callback(sweep, folder.name)
+        stack.callback(sweep_scratch, folder.identity)
+        stack.callback(sweep, folder.identity)
         pool = _pool(folder, search, target, sandbox)
         stack.callback(pool.close)
         ledger = stack.enter_context(FileLedger(folder.journal))
@@ -151,7 +151,7 @@ def _environment(target: Target) -> str:
 
 
 def _pool(folder: RunFolder, search: Search, target: Target, sandbox: str) -> Pool:
-    spec = WorkerSpec(folder.name, search.seed, folder.workspace, target, dict(search.plugins), sandbox)
+    spec = WorkerSpec(folder.identity, search.seed, folder.workspace, target, dict(search.plugins), sandbox)
     if search.pool == "inline":
         return InlinePool(Worker(spec))
     from raysearch.pools.ray import RayPool
