@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 from mutators import tunables
 from mutators.syntax.edits import KINDS, Bounds, Mutant, mutant
 from mutators.syntax.ground import Ground
-from mutators.syntax.outline import Language, Outline, Place, Unreadable
+from mutators.syntax.outline import Language, Outline, Unreadable
+from mutators.syntax.settings import frozen
 from raysearch.errors import ConfigError, MutatorFault, nearest
 from raysearch.protocols import Workspace
-from raysearch.target import Tunable
 from raysearch.types import Brief, Mutation
 
 TRIES_MAX = 60
@@ -31,7 +31,7 @@ class Genetic:
 
     Python is read by LibCST, C and C++ by tree-sitter; all that is not edited keeps its layout. What names stand for
     in place, and whether an expression is a number, a truth or neither, is read from the text, so that most children
-    are programs that mean something. Constants that belong to `tune` are left to it.
+    are programs that mean something. Constants that belong to `tune` keep within their bounds.
 
     Options
         edits_mean: edits of a child, on average (a geometric distribution).
@@ -75,7 +75,11 @@ class Genetic:
         files = self._files(workspace)
         path = rng.choices(list(files), [len(outline.expressions) + 1 for _, outline in files.values()])[0]
         language, outline = files[path]
-        ground = Ground(language, outline, self._donors(workspace, brief, path, language, outline))
+        declared = [tunable for tunable in workspace.target.tunables if tunable.file == path]
+        settings = tuple(tunables.settings(path, outline.text.decode(), declared, []))
+        outline = replace(outline, frozen=frozen(outline.text.decode(), settings))
+        donors = self._donors(workspace, brief, path, language, outline)
+        ground = Ground(language, outline, donors, settings)
         bounds = Bounds(self._size_max(workspace, path, language))
         made = self._made(ground, bounds, rng)
         if made is None:
@@ -108,8 +112,6 @@ class Genetic:
             except Unreadable as problem:
                 problems.append(f"{path}:{problem.line}: this is not {language.name}: {problem}")
                 continue
-            declared = [tunable for tunable in target.tunables if tunable.file == path]
-            outline = replace(outline, frozen=_tuned(path, text.decode(), declared))
             if outline.expressions or outline.statements:
                 found[path] = language, outline
         if not found:
@@ -180,14 +182,3 @@ def _sources(folder: Path, editable: Sequence[str], known: Sequence[Language]) -
             continue
         if any(path.match(pattern) or fnmatchcase(str(path), pattern) for pattern in editable):
             yield str(path), language
-
-
-def _tuned(path: str, text: str, declared: Sequence[Tunable]) -> tuple[Place, ...]:
-    """The lines of the constants that `tune` varies."""
-    found = []
-    for setting in tunables.settings(path, text, declared, []):
-        start = text.rfind("\n", 0, setting.constant.start) + 1
-        end = text.find("\n", setting.constant.end)
-        end = len(text) if end < 0 else end
-        found.append(Place(len(text[:start].encode()), len(text[:end].encode())))
-    return tuple(found)

@@ -63,6 +63,10 @@ class Reader:
                 self._declaration(node)
             case "preproc_def":
                 self._macro(node)
+            case "enumerator":
+                name = node.child_by_field_name("name")
+                if name is not None:
+                    self._bind(text_of(name), node.end_byte, Kind.WHOLE)
             case "ERROR" | "comment":
                 pass
             case _:
@@ -192,7 +196,7 @@ class Reader:
             indent=indent.decode(),
             form=node.type,
             alone=bare,
-            fixed=node.type == "declaration",
+            fixed=node.type == "declaration" or node.has_error,
             roomy=not bare,
         )
 
@@ -245,7 +249,7 @@ class Reader:
             self._see(test, TEST)
         if update is not None:
             self._enter(update)
-        if body is not None:
+        if body is not None and not body.is_missing:
             self.loops.append(loop(node, body))
             self._inner(body)
         self._scopes.pop()

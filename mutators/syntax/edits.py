@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from mutators.syntax import expressions, loops, statements
+from mutators.syntax import expressions, loops, settings, statements
 from mutators.syntax.ground import Edit, Ground
 from mutators.syntax.outline import Checked, Place, spliced
 
@@ -48,6 +48,7 @@ def _statements(ground: Ground) -> int:
 
 KINDS: Mapping[str, EditKind] = {
     "constant": EditKind(3.0, expressions.constant, lambda ground: 4 * len(ground.outline.literals)),
+    "setting": EditKind(3.0, settings.setting, lambda ground: 4 * len(ground.settings)),
     "operator": EditKind(1.5, expressions.operator, lambda ground: 2 * len(ground.outline.operators)),
     "term": EditKind(2.0, expressions.term, _expressions),
     "grow": EditKind(6.0, expressions.grow),

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from mutators.syntax.growth import DEPTH, Soil, Text
 from mutators.syntax.outline import Expression, Function, Kind, Language, Outline, Place, Statement, spliced
+from mutators.tunables import Setting
 
 Item = TypeVar("Item")
 
@@ -36,6 +37,8 @@ class Ground:
     language: Language
     outline: Outline
     donors: Sequence[Outline] = ()
+    settings: Sequence[Setting] = ()
+    """Constants that belong to `tune`: varied within their bounds, and otherwise left alone."""
     _soils: dict[int, Soil] = field(default_factory=dict)
 
     @cached_property

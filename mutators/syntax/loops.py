@@ -38,7 +38,8 @@ def hint(ground: Ground, rng: random.Random) -> Edit | None:
         return None
     start = outline.text.rfind(b"\n", 0, chosen.place.start) + 1
     line = outline.text[start : chosen.place.start]
-    if line.strip():  # it is not the first thing on its line
+    roomy = any(s.place == chosen.place and s.roomy for s in outline.statements)
+    if line.strip() or not roomy:  # it is not the first thing on its line, or all the body of another
         return None
     text = rng.choice(ground.language.hints)
     return Edit(((Place(start, start), f"{line.decode()}{text}\n"),), text)

@@ -17,10 +17,12 @@ from mutators.syntax.python_words import BITWISE, DISPLAYS
 WHOLE_CALLS = frozenset({"len", "int", "ord", "hash"})
 NUMBER_CALLS = frozenset({"abs", "min", "max", "sum", "float", "pow", "round", "divmod"})
 TRUTH_CALLS = frozenset({"bool", "isinstance", "callable", "all", "any", "hasattr"})
+_ARRAY_TRUTHS = frozenset({"logical_and", "logical_or", "logical_not", "logical_xor", "isfinite", "isnan", "isclose"})
 _ARRAY_NAMES = (
     "abs absolute sqrt cbrt exp exp2 expm1 log log2 log10 log1p sin cos tan arcsin arccos arctan arctan2 sinh cosh "
     "tanh norm square reciprocal sign floor ceil rint trunc minimum maximum fmin fmax hypot power mod where clip sum "
-    "prod mean median std var min max amin amax cumsum cumprod diff dot outer argmin argmax ptp percentile quantile"
+    "add subtract multiply divide negative prod mean median std var min max amin amax cumsum cumprod diff dot "
+    "outer argmin argmax ptp percentile quantile"
 )
 ARRAY_NUMBERS = frozenset(_ARRAY_NAMES.split())
 """Functions of numpy and math whose arguments and results are numbers or arrays of them."""
@@ -145,6 +147,8 @@ def called(callee: cst.BaseExpression) -> Kind:
     if name in TRUTH_CALLS:
         return Kind.TRUTH
     module, function = name.split(".")[0], name.split(".")[-1]
+    if module in ("np", "numpy", "math") and function in _ARRAY_TRUTHS:
+        return Kind.TRUTH
     numeric = name in NUMBER_CALLS or (module in ("np", "numpy", "math") and function in ARRAY_NUMBERS)
     method = isinstance(callee, cst.Attribute) and callee.attr.value in _METHODS
     return Kind.NUMBER if numeric or method else Kind.OTHER
