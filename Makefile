@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test check soak clean
+.PHONY: demo test test-slow check soak clean
 
 $(BIN)/raysearch: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -22,7 +22,11 @@ check: $(BIN)/raysearch
 
 test: $(BIN)/raysearch check ## lint, types, layers, unit, simulation, real Ray, real sandbox
 	scripts/sandbox-ready
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -m 'not slow' -n auto --dist loadgroup
+
+test-slow: $(BIN)/raysearch ## whole nodes lost, Ray jobs, escapes from the sandbox, the first hour: one after the other
+	scripts/sandbox-ready
+	$(BIN)/python -m pytest -m slow
 
 soak: $(BIN)/raysearch ## 20,000 simulated runs a policy
 	$(BIN)/python benchmarks/soak.py --seeds 20000

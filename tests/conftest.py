@@ -14,9 +14,15 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
 import pytest
 
 
+SLOW = {"test_escapes", "test_faults_node", "test_first_hour", "test_init", "test_ray_job", "test_warm"}
+"""Modules that take long, or look at the whole machine, so that nothing else may run beside them."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests on Ray share one local cluster, so they stay together when tests are spread over processes."""
     for item in items:
+        if item.path.stem in SLOW:
+            item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("ray"):
             item.add_marker(pytest.mark.xdist_group("ray"))
 

@@ -71,9 +71,10 @@ def standings(report: CheckReport) -> dict[str, str]:
 # -- a sound target ---------------------------------------------------------------------------------------------
 
 
-def test_a_sound_target_is_ready(tmp_path: Path) -> None:
+def test_a_sound_target_is_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    before = set(Path(tempfile.gettempdir()).glob("raysearch-*check*"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir(mode=0o755)
     report = check_target(load_target(toy(tmp_path / "toy")), repeats=2, told=told.append)
     assert report.ready
     assert report.conclusion == "ready"
@@ -96,7 +97,7 @@ def test_a_sound_target_is_ready(tmp_path: Path) -> None:
     assert report.judge_s is not None
     assert report.benchmark_s is not None
     assert "measuring, 2 of 2" in told
-    assert set(Path(tempfile.gettempdir()).glob("raysearch-*check*")) == before, "nothing is left behind"
+    assert list((tmp_path / "temporary").iterdir()) == [], "nothing is left behind"
 
 
 def test_the_reference_is_tried_only_if_it_is_a_program(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def refused(file: Path | None = None, *overrides: Override) -> str:
 def test_defaults(folder: Path) -> None:
     configuration = configure(known=KNOWN)
     run, limits = configuration.settings.run, configuration.settings.limits
-    assert (run.outer_loop, run.mutators, run.seed, run.lanes) == ("evolve", ("tune",), 0, 1)
+    assert (run.outer_loop, run.mutators, run.seed, run.lanes) == ("evolve", ("tune",), None, 1)
     assert (run.pool, run.address, run.sandbox) == ("ray", "local", "auto")
     assert run.runs_dir == str(folder / "exp_env")
     assert (limits.max_candidates, limits.budget_time_s, limits.budget_usd) == (None, None, None)
@@ -114,7 +114,7 @@ def test_the_effective_configuration_names_every_origin(folder: Path) -> None:
     text = effective_configuration(configure(file, [set_override("run.pool=inline")]))
     assert "max_candidates = 10  # run.toml:2\n" in text
     assert 'pool = "inline"  # --set\n' in text
-    assert "seed = 0  # default\n" in text
+    assert "# seed: none  # default\n" in text
     assert "# budget_usd: none  # default\n" in text
 
 

@@ -36,7 +36,12 @@ EACH = [
 
 def groups_of(pid: int) -> list[Path]:
     """Control groups of that process of raysearch."""
-    return list(cgroups.ROOT.glob(f"**/{cgroups.PREFIX}{cgroups._identity(pid)}-*"))
+    pattern = f"**/{cgroups.PREFIX}{cgroups._identity(pid)}-*"
+    while True:
+        try:
+            return list(cgroups.ROOT.glob(pattern))
+        except FileNotFoundError:  # another process's group went away while we looked
+            continue
 
 
 class Arena:
