@@ -28,6 +28,7 @@ class Called:
         def refuse(word: str) -> float:
             raise AssertionError(f"{word} is not JSON")
 
+        assert self.out, self.err
         found = json.loads(self.out.splitlines()[-1], parse_constant=refuse)
         assert isinstance(found, dict)
         return found

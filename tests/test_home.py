@@ -17,7 +17,7 @@ from toys import make_target
 
 from raysearch.config.layers import configure, set_override
 from raysearch.errors import ConfigError, RunError
-from raysearch.run import home, job, named
+from raysearch.run import home, job, named, parcel
 from raysearch.run.fetch import from_printed, printed
 from raysearch.run.folder import RunFolder
 from raysearch.run.home import Courier
@@ -53,8 +53,14 @@ def toy(tmp_path: Path) -> str:
 
 
 def test_results_are_pushed_and_fetched_and_gone_on_with(
-    call: Call, toy: str, remote: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    call: Call,
+    toy: str,
+    remote: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(parcel, "PIECE_BYTES", 500)
     ran = call("run", toy, *QUICK, "--max-candidates", "2", "--push-to", "remote.git")
     assert ran.status == 0, ran.err
     assert (there := refs(remote))["heads/best"] == ran.object["best"]["commit"]
@@ -79,6 +85,10 @@ def test_results_are_pushed_and_fetched_and_gone_on_with(
     assert refs(remote)["heads/best"] == gone_on.object["best"]["commit"], "run.toml says where it is pushed to"
     assert not caplog.text
 
+    listed = git(away / "parcel.git", "ls-tree", "--name-only", f"refs/heads/{away.name}/journal", "journal/").split()
+    read = [git(away / "parcel.git", "show", f"refs/heads/{away.name}/journal:{name}") for name in listed]
+    assert "\n".join(read) == (away / "journal.jsonl").read_text().strip(), "pieces that were there before stay"
+    assert len(listed) > 5
     before = refs(remote)
     other = call("resume", str(here), "--max-candidates", "3", "--json")
     assert other.status == 0, "a push that fails ends no run"

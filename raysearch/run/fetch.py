@@ -126,6 +126,7 @@ def _take(folder: RunFolder, source: str, run: str) -> None:
         if not Content.of(before).begins(journal):
             raise RunError(f"{folder.path} has gone on by itself: fetch into another DEST")
         git(folder.workspace, *words, *every, timeout_s=REMOTE_S)
+        repository.pack_refs()
         entries = list(read_lines(journal.splitlines(keepends=True), f"{source}: journal"))
         _check(entries, repository, parcel / "target")
         if not folder.target.exists():

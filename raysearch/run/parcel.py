@@ -99,33 +99,63 @@ def pack(folder: RunFolder, into: Path) -> Commit:
     name = folder.name
     if RUN.fullmatch(name) is None:
         raise RunError(f"{folder.path}: {name!r} cannot be part of a git ref's name: rename the folder")
-    journal = whole_lines(folder)  # first: what it names is in the repository by now
     if not (into / "HEAD").exists():
         into.mkdir(parents=True, exist_ok=True)
         git(into, "init", "--quiet", "--bare", "--template=", ".")
+    kept = _kept(into, name)
+    content, rest = _read(folder, sum(size for _, size in kept))  # first: what it names is in the repository by now
     objects = folder.workspace.resolve() / ".git" / "objects"
     (into / "objects" / "info").mkdir(exist_ok=True)
     (into / "objects" / "info" / "alternates").write_text(f"{objects}\n")
     refs = (f"+refs/tags/*:refs/tags/{name}/*", f"+refs/heads/best*:refs/heads/{name}/best*")
     git(into, "fetch", "--quiet", "--no-tags", str(folder.workspace.resolve()), *refs)
+    git(into, "pack-refs", "--all")  # one file for all attempts, not one for each
     target = Repository(into).write_tree(folder.target)
-    stream = b"".join(_commit(folder, journal, target))
+    blobs = [oid.encode() for oid, _ in kept]
+    stream = b"".join(_commit(folder, content, blobs, pieces(rest, PIECE_BYTES), target))
     git(into, "fast-import", "--quiet", "--force", stdin=stream)
     return Commit(git(into, "rev-parse", _journal_ref(name)).strip())
 
 
 def whole_lines(folder: RunFolder) -> bytes:
     """The journal up to its last whole line. Raises RunError."""
+    return _read(folder, 0)[1]
+
+
+def _kept(parcel: Path, run: str) -> list[tuple[str, int]]:
+    """Name and size of the pieces of the journal that are in the parcel to stay: all but its last."""
     try:
-        data = folder.journal.read_bytes()
+        listed = git(parcel, "ls-tree", "--long", _journal_ref(run), "journal/")
+    except GitFailed:  # a new one
+        return []
+    found = [line.split() for line in listed.splitlines()]  # mode, type, name, size, path
+    return [(words[2], int(words[3])) for words in found[:-1]]
+
+
+def _read(folder: RunFolder, kept_bytes: int) -> tuple[Content, bytes]:
+    """What the journal is, up to its last whole line, and what follows its first ``kept_bytes``.
+
+    A journal may be large, and only grows: what is kept already is not held in memory. Raises RunError.
+    """
+    total = hashlib.sha256()
+    try:
+        with folder.journal.open("rb") as file:
+            left = kept_bytes
+            while left and (chunk := file.read(min(left, PIECE_BYTES))):
+                total.update(chunk)
+                left -= len(chunk)
+            rest = file.read()
     except OSError as error:
         raise RunError(f"{folder.journal}: {error.strerror}") from error
-    return data[: len(data) - len(torn_tail(data))]
+    rest = rest[: len(rest) - len(torn_tail(rest))]
+    total.update(rest)
+    return Content(kept_bytes + len(rest), total.hexdigest()), rest
 
 
-def _commit(folder: RunFolder, journal: bytes, target: str) -> Iterator[bytes]:
+def _commit(
+    folder: RunFolder, content: Content, kept: Sequence[bytes], new: Iterator[bytes], target: str
+) -> Iterator[bytes]:
     """The journal's commit, as git's fast-import reads it."""
-    content = Content.of(journal)
     message = (
         f"{folder.name}: journal, configuration and target\n\n"
         f"journal: {content.bytes_total} bytes, sha256 {content.sha256}\n\n"
@@ -135,7 +165,9 @@ def _commit(folder: RunFolder, journal: bytes, target: str) -> Iterator[bytes]:
     yield f"committer raysearch <raysearch@localhost> {int(folder.journal.stat().st_mtime)} +0000\n".encode()
     yield b"data %d\n%b\n" % (len(message), message)
     yield _file("run.toml", folder.config.read_bytes())
-    for number, piece in enumerate(pieces(journal)):
+    for number, blob in enumerate(kept):
+        yield b"M 100644 %b journal/%06d.jsonl\n" % (blob, number)
+    for number, piece in enumerate(new, start=len(kept)):
         yield _file(f"journal/{number:06}.jsonl", piece)
     yield f"M 040000 {target} target\n\n".encode()
 
@@ -144,7 +176,7 @@ def _file(path: str, data: bytes) -> bytes:
     return b"M 100644 inline %b\ndata %d\n%b\n" % (path.encode(), len(data), data)
 
 
-def pieces(journal: bytes, piece_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
+def pieces(journal: bytes, piece_bytes: int) -> Iterator[bytes]:
     """The journal cut after lines; as it grows, all but its last piece stay as they are."""
     start = 0
     while start < len(journal):
