@@ -27,13 +27,16 @@ import select
 import sys
 import time
 
+TYPE_CHECKING = False  # as typing has it, which is slow to import
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from raysearch.process import bars
+
 # Numbers instead of the signal module, whose import takes a third of the guard's start.
 SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGTERM, SIGXFSZ = 1, 2, 9, 13, 15, 25
 SIGSTOP = 17 if sys.platform == "darwin" else 19
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
-PR_SET_SECCOMP, SECCOMP_MODE_FILTER, PR_SET_NO_NEW_PRIVS = 22, 2, 38
-CAPABILITIES_VERSION_3 = 0x20080522
-LANDLOCK_RESTRICT_SELF = 446  # the system call's number, the same on every machine
 LINUX = sys.platform.startswith("linux")
 
 SETTLE_S = 0.25
@@ -55,6 +58,7 @@ class Order:
         self.detach, self.locale = False, True
         self.grace_s = 0.0
         self.join: list[int] = []
+        self.writable: list[str] = []
         self.rlimits: list[tuple[int, int]] = []
         for word in words[:cut]:
             name, _, value = word.partition("=")
@@ -68,6 +72,8 @@ class Order:
                 self.grace_s = float(value)
             elif name == "join":
                 self.join.append(int(value))
+            elif name == "writable":
+                self.writable.append(value)
             elif name == "rlimit":
                 which, _, most = value.partition(":")
                 self.rlimits.append((int(which), int(most)))
@@ -142,9 +148,12 @@ def tree(root: int) -> list[int]:
 class Guard:
     """One command and all that comes of it."""
 
-    def __init__(self, order: Order, libc: ctypes.CDLL) -> None:
+    def __init__(self, order: Order, libc: ctypes.CDLL, with_bars: ModuleType | None = None) -> None:
         self.order = order
         self.libc = libc
+        self.bars = with_bars or (load_bars() if order.filter >= 0 or order.ruleset >= 0 else None)
+        self.hatch: bars.Hatch | None = self.bars.Hatch(order.writable) if self.bars and order.writable else None
+        self.supervisor: bars.Supervisor | None = None
         self.main = 0
         self.status: int | None = None
         self.left: list[str] = []
@@ -168,6 +177,8 @@ class Guard:
         for number in self.order.own:
             if number != self.order.leash:
                 os.close(number)
+        if self.hatch:
+            self.supervisor = self.hatch.receive()
         self.say(f"pid {self.main}")
 
     def become(self) -> None:
@@ -206,12 +217,17 @@ class Guard:
             os.environ["RAYSEARCH_RUN"] = order.run  # the guard itself does without: who sweeps must spare it
         for number in (SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGXFSZ):
             self.libc.signal(number, None)
-        bar(self.libc, order.ruleset, order.filter)
+        if self.bars:
+            listener = self.bars.close_in(self.libc, order.ruleset, order.filter, listen=self.hatch is not None)
+            if self.hatch:
+                self.hatch.hand_over(listener)
 
     def watch(self) -> float | None:
         """Wait for the command's end or a word from the owner; the grace to give, or None after the command's end."""
         poll = select.poll()
         poll.register(self.order.leash, select.POLLIN)
+        if self.supervisor:
+            poll.register(self.supervisor.listener, select.POLLIN)
         pause_s = REAP_S
         try:
             poll.register(os.pidfd_open(self.main), select.POLLIN)
@@ -231,6 +247,8 @@ class Guard:
 
     def reap(self) -> bool:
         """Collect what has ended; whether any child is left, which is whether any of the tree is."""
+        if self.supervisor:
+            self.supervisor.attend()
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -310,37 +328,12 @@ class Guard:
             pass
 
 
-def bar(libc: ctypes.CDLL, ruleset: int, filter_: int) -> None:
-    """Close this process in, for good: no rights, a Landlock ruleset, a seccomp filter; -1 for none. Raises OSError."""
-    if ruleset < 0 and filter_ < 0:
-        return
-    demand(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
-    hold_rights(libc, ())
-    if ruleset >= 0:
-        demand(libc.syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0), "landlock")
-    if filter_ >= 0:
-        code = os.pread(filter_, 1 << 16, 0)
-        address = ctypes.cast(ctypes.c_char_p(code), ctypes.c_void_p).value or 0
-        program = words(len(code) // 8, address)  # struct sock_fprog
-        demand(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0), "seccomp")
-
-
-def hold_rights(libc: ctypes.CDLL, kept: tuple[int, ...]) -> None:
-    """Give up all capabilities but these, by number; with no_new_privs none comes back. Raises OSError."""
-    mask = sum(1 << number for number in kept)  # all below 32: effective, permitted, inheritable; then the high halves
-    demand(libc.capset(words(CAPABILITIES_VERSION_3), words(mask | mask << 32, 0, 0)), "capabilities")
-
-
-def words(*numbers: int) -> bytes:
-    """As the kernel reads them: 64 bits each, the low end first. (Arrays of ctypes are new types: slow in a fork.)"""
-    return b"".join(number.to_bytes(8, "little") for number in numbers)
-
-
-def demand(answer: int, what: str) -> None:
-    """Raise OSError where a call of the C library failed."""
-    if answer != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), what)
+def load_bars() -> ModuleType:
+    """What closes a command in: a file beside this one, because many a guard does without."""
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+    found = __import__("bars")
+    del sys.path[0]
+    return found
 
 
 def signal_to(pid: int, number: int) -> None:

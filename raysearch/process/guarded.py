@@ -19,6 +19,8 @@ from typing import Protocol
 from raysearch.errors import SandboxFault
 
 GUARD = Path(__file__).with_name("guard.py")
+BARS = Path(__file__).with_name("bars.py")
+"""Part of the guard, to lie beside it."""
 RUN_VARIABLE = "RAYSEARCH_RUN"
 """Names, in the environment of every guarded command, the run that it belongs to."""
 PATIENCE_S = 30.0
@@ -33,7 +35,8 @@ class Confinement:
     the guard detaches from its owner. ``guard`` is the guard's file as seen in there. ``rlimits`` are pairs of
     a ``resource.RLIMIT_*`` number and a bound in that limit's own unit. ``cgroup_fds`` are open ``cgroup.procs``
     files; ``uid`` is the user and group to become (root only). ``ruleset`` is an open Landlock ruleset, ``filter``
-    a seccomp program (an array of ``struct sock_filter``). ``fds`` are for the enclosure itself.
+    a seccomp program (an array of ``struct sock_filter``); calls that it hands on change modes and times of files, if
+    these lie below ``writable``. ``fds`` are for the enclosure itself.
     """
 
     enclosure: tuple[str, ...] = ()
@@ -43,6 +46,7 @@ class Confinement:
     uid: int | None = None
     ruleset: int | None = None
     filter: bytes = b""
+    writable: tuple[str, ...] = ()
     fds: tuple[int, ...] = ()
 
     def words(self, *, cwd: str | Path, grace_s: float, run: str, locale: bool) -> list[str]:
@@ -50,6 +54,7 @@ class Confinement:
         words = [f"grace={grace_s}", f"cwd={cwd}"]
         words += [f"rlimit={which}:{most}" for which, most in self.rlimits]
         words += [f"uid={self.uid}"] if self.uid is not None else []
+        words += [f"writable={folder}" for folder in self.writable]
         words += [] if self.enclosure else ["detach=1"]
         words += [f"run={run}"] if run else []
         return words if locale else [*words, "locale=0"]

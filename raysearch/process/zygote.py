@@ -35,12 +35,13 @@ import types
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from raysearch.process import guard
+    from raysearch.process import bars, guard
     from raysearch.process.forked import Request, Room
 else:
-    import guard  # it lies beside this script
+    import bars  # they lie beside this script
+    import guard
 
-    del sys.modules["guard"]  # commands may have a module of that name
+    del sys.modules["bars"], sys.modules["guard"]  # commands may have modules of that name
     del sys.path[0]
 
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x2000000, 0x4000000, 0x8000000
@@ -149,7 +150,7 @@ class Zygote:
         if room is not None:
             spaces = APART if room["network"] else APART | CLONE_NEWNET
         pid = self.clone(CLONE[os.uname().machine], spaces | signal.SIGCHLD, 0, 0, 0, 0)
-        guard.demand(min(pid, 0), "namespaces")
+        bars.demand(min(pid, 0), "namespaces")
         return bool(pid == 0)
 
 
@@ -167,15 +168,15 @@ def keep(libc: ctypes.CDLL, request: Request, files: list[int]) -> guard.Guard:
     try:
         if room is None:
             os.setsid()
-            guard.demand(libc.prctl(guard.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "subreaper")
+            bars.demand(libc.prctl(guard.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "subreaper")
         else:
             furnish(libc, room)
-            guard.hold_rights(libc, (CAP_KILL, CAP_SETGID, CAP_SETUID) if order.uid >= 0 else ())
+            bars.hold_rights(libc, (CAP_KILL, CAP_SETGID, CAP_SETUID) if order.uid >= 0 else ())
             libc.prctl(guard.PR_SET_DUMPABLE, 0, 0, 0, 0)  # the command, perhaps of the same user, must not trace it
     except OSError as error:
         os.write(2, f"raysearch: no room for the command: {error.filename}: {error.strerror}\n".encode())
         os._exit(1)
-    keeper = guard.Guard(order, libc)
+    keeper = guard.Guard(order, libc, bars)
     keeper.main = os.fork()
     if keeper.main == 0:
         return keeper
@@ -199,7 +200,7 @@ def furnish(libc: ctypes.CDLL, room: Room) -> None:
 
     def mount(source: str | None, place: str, kind: str | None, flags: int, data: str | None = None) -> None:
         words = [None if word is None else word.encode() for word in (source, place, kind)]
-        guard.demand(libc.mount(*words, ctypes.c_ulong(flags), None if data is None else data.encode()), place)
+        bars.demand(libc.mount(*words, ctypes.c_ulong(flags), None if data is None else data.encode()), place)
 
     def bind(source: str, place: str, *, writable: bool) -> None:
         make_folder(place)

@@ -21,7 +21,7 @@ from dataclasses import replace
 
 from raysearch.errors import require
 from raysearch.process import Confinement, run_guarded
-from raysearch.process.guarded import GUARD
+from raysearch.process.guarded import BARS, GUARD
 from raysearch.protocols import Completed
 from raysearch.sandbox import rulesets, seccomp, view
 from raysearch.sandbox.cgroups import Home
@@ -30,7 +30,7 @@ from raysearch.sandbox.limits import MB, Watch, enforced
 from raysearch.sandbox.users import NOBODY, SWITCH, find_users, lent, require_readable
 from raysearch.target import SandboxLimits
 
-GUARD_INSIDE = "/run/raysearch/guard.py"
+GUARD_INSIDE, BARS_INSIDE = "/run/raysearch/guard.py", "/run/raysearch/bars.py"
 PRIVATE = "/tmp"
 ADMIN = {"CAP_SYS_ADMIN": 21}
 """What bubblewrap needs to do without a user namespace."""
@@ -135,7 +135,7 @@ class Bubblewrap:
             words += view.system_arguments(limits.network)
             words += ["--proc", "/proc", "--dev", "/dev"]
             words += self._private_folder("/dev/shm", limits) + self._private_folder(PRIVATE, limits)
-            binds = [*self._interpreter, Mount(GUARD, GUARD_INSIDE), *readable, *writable]
+            binds = [*self._interpreter, Mount(GUARD, GUARD_INSIDE), Mount(BARS, BARS_INSIDE), *readable, *writable]
             for folder in view.parents([*(mount.inside for mount in binds), *(f"{folder}/-" for folder in folders)]):
                 words += ["--perms", "0755", "--dir", folder]
             for mount in sorted(binds, key=lambda mount: mount.inside.count("/")):

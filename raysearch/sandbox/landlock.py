@@ -10,9 +10,9 @@ its path is known. Less works in it: nothing can listen on the loopback device, 
 (``multiprocessing``'s locks and pools) fails.
 
 Where raysearch is not root, or another user could not get to the interpreter and the mounts, a command has raysearch's
-own user number, without rights. Landlock guards neither modes, owners and times of files nor, before Linux 6.12,
-signals to that user's other processes: the former then cannot be changed, of the command's own files neither (a linker
-cannot make a program executable), and an older kernel will not do.
+own user number, without rights. Landlock then guards neither modes, owners and times of that user's files nor, before
+Linux 6.12, signals to its processes: so the guard changes modes and times for the command, below its writable mounts,
+nobody changes owners or attributes, and an older kernel will not do.
 """
 
 from __future__ import annotations
@@ -125,6 +125,7 @@ class Landlock:
                     uid=uid,
                     ruleset=ruleset,
                     filter=seccomp.program(profile),
+                    writable=() if profile.user else tuple(map(str, sources)),
                 ),
                 enforcement.watch,
             )

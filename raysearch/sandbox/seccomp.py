@@ -19,7 +19,7 @@ from functools import cache
 KNOWN_MAX = 469
 """The newest system call that was considered."""
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-EPERM, ENOSYS = 1, 38
+EPERM, ENOSYS, EOPNOTSUPP = 1, 38, 95
 
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 STREAM, DATAGRAM, SEQUENCED = 1, 2, 5
@@ -67,6 +67,10 @@ ATTRIBUTES = {  # modes, owners, times and attributes of files, which no Landloc
     "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16), "removexattrat": (466, 466),
     "file_setattr": (469, 469),
 }
+UNSUPPORTED = ("setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr", "lremovexattr", "fremovexattr")
+"""Those of them that many a file system does not have, which programs know how to do without."""
+SUPERVISED = ("chmod", "fchmod", "fchmodat", "fchmodat2", "utimensat")
+"""Those of them that a guard does for its command, where it may (`raysearch.process.bars`)."""
 ADDRESSED = {  # what makes a socket reach anything, or be reached
     "connect": (42, 203), "bind": (49, 200), "listen": (50, 201), "accept": (43, 202), "accept4": (288, 242),
 }
@@ -127,6 +131,10 @@ def program(profile: Profile, machine: str = "") -> bytes:
         refused |= ADDRESSED
     numbers = (pair[column] for pair in refused.values())
     bodies = {number: [_return(_FAIL | EPERM)] for number in numbers if number is not None}
+    if not profile.user:
+        for names, verdict in ((SUPERVISED, _ASK), (UNSUPPORTED, _FAIL | EOPNOTSUPP)):
+            known = (ATTRIBUTES[name][column] for name in names)
+            bodies |= {number: [_return(verdict)] for number in known if number is not None}
     bodies |= {call[column]: body for call, body in _examined(profile)}
     bodies[CLONE3[column]] = bodies[KNOWN_MAX + 1] = [_return(_FAIL | ENOSYS)]
     start = [_load(_ARCH), _jump(_EQUAL, ARCHITECTURES[machine], 1, 0), _return(_KILL), _load(_NUMBER)]
@@ -188,7 +196,7 @@ def _sockets(profile: Profile) -> Iterable[list[Condition]]:
 
 
 _LOAD, _AND, _EQUAL, _AT_LEAST, _SKIP, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x05, 0x06
-_ALLOW, _FAIL, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
+_ALLOW, _ASK, _FAIL, _KILL = 0x7FFF0000, 0x7FC00000, 0x00050000, 0x80000000
 _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16
 """Offsets in ``struct seccomp_data``; an argument's low half comes first on these machines."""
 
