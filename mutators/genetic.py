@@ -16,6 +16,7 @@ from mutators.syntax.outline import Language, Outline, Unreadable
 from mutators.syntax.settings import frozen
 from raysearch.errors import ConfigError, MutatorFault, nearest
 from raysearch.protocols import Workspace
+from raysearch.target import Target
 from raysearch.types import Brief, Mutation
 
 TRIES_MAX = 60
@@ -69,6 +70,16 @@ class Genetic:
         self._languages: tuple[Language, ...] = ()
         self._outlines: OrderedDict[tuple[str, bytes], Outline] = OrderedDict()
 
+    @staticmethod
+    def unsuited(target: Target) -> str:
+        """Why there is nothing to edit in ``target``'s seed program; empty if there is."""
+        if target.seed is None:
+            return "the target has no seed program"
+        known = languages()
+        if any(_sources(target.seed, target.editable, known)):
+            return ""
+        return f"no file among {', '.join(target.editable)} is in {_named(known)}"
+
     def mutate(self, workspace: Workspace, brief: Brief, rng: random.Random) -> Mutation:
         """Edit one file in place. Raises MutatorFault where there is nothing to edit."""
         self._languages = self._languages or languages()
@@ -115,7 +126,7 @@ class Genetic:
             if outline.expressions or outline.statements:
                 found[path] = language, outline
         if not found:
-            known = ", ".join(f"{language.name} ({', '.join(language.suffixes)})" for language in self._languages)
+            known = _named(self._languages)
             reasons = "".join(f"\n  {problem}" for problem in problems)
             patterns = ", ".join(target.editable)
             raise MutatorFault(f"nothing to edit: no file among {patterns} holds code in {known}{reasons}")
@@ -158,6 +169,10 @@ def languages() -> tuple[Language, ...]:
     from mutators.syntax.python import Python
 
     return Python(), clike.c(), clike.cpp()
+
+
+def _named(known: Sequence[Language]) -> str:
+    return ", ".join(f"{language.name} ({', '.join(language.suffixes)})" for language in known)
 
 
 def _checked_weights(weights: Mapping[str, float]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from mutators.scripted import Diff
 from raysearch.errors import MutatorFault
 from raysearch.protocols import Workspace
-from raysearch.target import Recipe
+from raysearch.target import Recipe, Target
 from raysearch.types import Brief, Mutation
 
 HOW_TO_OFFER = (
@@ -34,6 +34,11 @@ class Recipes:
         if not 0.0 <= reverting <= 1.0:
             raise ValueError(f"reverting must be from 0 to 1, not {reverting:g}")
         self.reverting = reverting
+
+    @staticmethod
+    def unsuited(target: Target) -> str:
+        """Why there is nothing to compose for ``target``; empty if there is."""
+        return "" if target.recipes else HOW_TO_OFFER
 
     def mutate(self, workspace: Workspace, brief: Brief, rng: random.Random) -> Mutation:  # noqa: ARG002 - no use here
         """Add or take out one recipe. Raises MutatorFault where neither is possible."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from mutators import tunables
 from mutators.literals import Value
 from mutators.tunables import Key, Setting
-from raysearch.errors import MutatorFault
+from raysearch.errors import MutatorFault, TargetError
 from raysearch.protocols import Workspace
 from raysearch.target import Target
 from raysearch.types import Brief, Mutation
@@ -36,6 +36,17 @@ class Tune:
             raise ValueError(f"eta must be from 1 to 100, not {eta:g}")
         self.mating = mating
         self.eta = eta
+
+    @staticmethod
+    def unsuited(target: Target) -> str:
+        """Why there is nothing to tune in ``target``'s seed program; empty if there is. Raises TargetError."""
+        if target.seed is None:
+            return "the target has no seed program"
+        try:
+            found = tunables.find(target.seed, target.editable, target.tunables)
+        except MutatorFault as fault:
+            raise TargetError(f"target {target.name}: {fault}") from None
+        return "" if found else HOW_TO_DECLARE
 
     def mutate(self, workspace: Workspace, brief: Brief, rng: random.Random) -> Mutation:
         """Edit the settings in place. Raises MutatorFault where there are none, or they contradict themselves."""

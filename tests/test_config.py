@@ -62,7 +62,7 @@ def refused(file: Path | None = None, *overrides: Override) -> str:
 def test_defaults(folder: Path) -> None:
     configuration = configure(known=KNOWN)
     run, limits = configuration.settings.run, configuration.settings.limits
-    assert (run.outer_loop, run.mutators, run.seed, run.lanes) == ("evolve", ("tune",), None, 1)
+    assert (run.outer_loop, run.mutators, run.seed, run.lanes) == ("evolve", ("auto",), None, 1)
     assert (run.pool, run.address, run.sandbox) == ("ray", "local", "auto")
     assert run.runs_dir == str(folder / "exp_env")
     assert (limits.max_candidates, limits.budget_time_s, limits.budget_usd) == (None, None, None)

@@ -80,7 +80,9 @@ def _attempts_among_names(ctx: click.Context) -> Iterator[tuple[str, str]]:
 
 def _settings(ctx: click.Context) -> Iterator[tuple[str, str]]:
     """``section.key=`` for everything that --set can set, options of the chosen plug-ins included."""
+    from raysearch.config.choices import AUTO
     from raysearch.config.settings import LimitsTable, RoleTable, RunTable
+    from raysearch.run.automatic import MERGE, MODEL_FREE
 
     tables: dict[str, Any] = {"run": RunTable, "limits": LimitsTable}
     tables |= {f"roles.{role}": RoleTable for role in ("mutate", "judge", "benchmark")}
@@ -90,7 +92,8 @@ def _settings(ctx: click.Context) -> Iterator[tuple[str, str]]:
     yield from _options("policy", "policies", policy)
     chosen = ctx.params.get("mutator")
     for name in chosen if isinstance(chosen, tuple | list) and chosen else RunTable().mutators:
-        yield from _options(f"mutator.{str(name).rpartition(':')[2]}", "mutators", str(name))
+        for meant in (*MODEL_FREE, MERGE) if name == AUTO else (str(name),):
+            yield from _options(f"mutator.{meant.rpartition(':')[2]}", "mutators", meant)
 
 
 def _options(section: str, kind: Any, reference: str) -> Iterator[tuple[str, str]]:

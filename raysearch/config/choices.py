@@ -11,6 +11,8 @@ from raysearch.config.toml import Keys
 from raysearch.errors import nearest
 
 _GROUP = {"mutator": "mutators", "judge": "judges", "benchmark": "benchmarks"}
+AUTO = "auto"
+"""In the place of mutators: those that need no model and suit the target."""
 _OWN = {"judge": "accuracy", "benchmark": "benchmark"}
 """The evaluators that run the target's own commands; they come first."""
 
@@ -83,7 +85,8 @@ def contradictions(settings: Settings, known: Mapping[str, Collection[str]]) -> 
     yield from _unknown(("run", "outer_loop"), "policies", run.outer_loop, known)
     names: list[str] = []
     for entry in run.mutators:
-        yield from _unknown(("run", "mutators"), "mutators", entry, known, settings.mutator)
+        if entry != AUTO:
+            yield from _unknown(("run", "mutators"), "mutators", entry, known, settings.mutator)
         if name_of(entry) in names:
             hint = "give one of them a name of its own, with [mutator.NAME] use = …"
             yield ("run", "mutators"), f"two mutators are called {name_of(entry)!r}: {hint}"

@@ -43,8 +43,9 @@ class RunTable(Table):
     """``NAME:max`` or ``NAME:min``, the first primary; takes the place of objectives.toml."""
     outer_loop: str = "evolve"
     """The policy: an installed one's name, ``package.module:Class`` or ``path/to/file.py:Class``."""
-    mutators: Annotated[Texts, Field(min_length=1)] = ("tune",)
-    """Names of ``[mutator.NAME]`` sections or installed mutators, or references like ``outer_loop``."""
+    mutators: Annotated[Texts, Field(min_length=1)] = ("auto",)
+    """Names of ``[mutator.NAME]`` sections or installed mutators, or references like ``outer_loop``; ``auto``: those
+    that need no model and suit the target."""
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
     """Seed of all randomness; drawn at the start, and kept, where none is given."""
     lanes: Annotated[int, Field(ge=1, le=10_000)] = 1

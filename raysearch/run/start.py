@@ -20,6 +20,7 @@ from raysearch.plugins import Kind, PluginSpec, check, check_packages, known_nam
 from raysearch.pools.roles import Role
 from raysearch.protocols import Sink
 from raysearch.run import job, named
+from raysearch.run.automatic import expanded
 from raysearch.run.folder import RunFolder
 from raysearch.run.named import CHANGEABLE
 from raysearch.run.search import Search, create, drive
@@ -44,17 +45,20 @@ class Summary:
 def start(
     configuration: Configuration, sink: SinkFor, stop: Callable[[], str], told: Callable[[str], None] = lambda _: None
 ) -> Summary:
-    """Make a run folder and drive it; or go on with the run of that name, and say so through ``told``.
+    """Make a run folder and drive it; or go on with the run of that name, and say through ``told`` what was chosen.
 
     Raises UserError before anything is spent.
     """
     check_packages()
     job.keep_out(Path(configuration.settings.run.runs_dir))
     target = target_of(configuration.settings)
+    configuration, chosen = expanded(configuration, target)
     earlier = named.earlier(configuration, target)
     if earlier is not None:
         told(f"going on with {earlier[0].name}: same name, same target, same configuration")
         return _go_on(*earlier, sink, stop)
+    if chosen:
+        told(chosen)
     configuration = _seeded(configuration)
     settings = configuration.settings
     search = resolve(configuration, target)
@@ -102,6 +106,7 @@ def target_of(settings: Settings) -> Target:
 
 def resolve(configuration: Configuration, target: Target) -> Search:
     """Every name looked up and every option checked; nothing is built yet. Raises PluginError."""
+    configuration, _ = expanded(configuration, target)
     settings = configuration.settings
     policy = choices.policy(settings)
     mutators = choices.mutators(settings)
