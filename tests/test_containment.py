@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 import uuid
@@ -19,7 +20,7 @@ import pytest
 
 from raysearch.process import clean_environment, strays
 from raysearch.protocols import Completed
-from raysearch.sandbox import Mount, Sandbox, cgroups, describe, open_sandbox, rulesets
+from raysearch.sandbox import Mount, Sandbox, cgroups, describe, open_sandbox, owners, rulesets
 from raysearch.target import SandboxLimits
 
 NORMAL = SandboxLimits()
@@ -36,7 +37,7 @@ EACH = [
 
 def groups_of(pid: int) -> list[Path]:
     """Control groups of that process of raysearch."""
-    pattern = f"**/{cgroups.PREFIX}{cgroups._identity(pid)}-*"
+    pattern = f"**/{cgroups.PREFIX}{owners.identity(pid)}-*"
     while True:
         try:
             return list(cgroups.ROOT.glob(pattern))
@@ -433,6 +434,7 @@ def test_the_owner_is_killed(kind: str, tmp_path: Path) -> None:
         time.sleep(0.02)
     open_sandbox("none")
     assert not any(group.exists() for group in groups)
+    assert list(Path(tempfile.gettempdir()).glob(f"{owners.PRIVATE}*-{owner.pid}-*")) == []
 
 
 @needs_bubblewrap

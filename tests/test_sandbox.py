@@ -18,7 +18,7 @@ import pytest
 from raysearch.errors import ConfigError, EvaluatorFault, SandboxFault
 from raysearch.process import clean_environment
 from raysearch.protocols import Completed
-from raysearch.sandbox import Mount, Sandbox, cgroups, describe, open_sandbox, opening, read_untrusted
+from raysearch.sandbox import Mount, Sandbox, cgroups, describe, open_sandbox, opening, owners, read_untrusted
 from raysearch.target import SandboxLimits
 
 needs_bubblewrap = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
@@ -343,7 +343,7 @@ def test_without_controllers_there_are_no_groups(unified: Path, tmp_path: Path) 
 def test_groups_of_the_dead_are_removed_and_those_of_the_living_stay(tmp_path: Path) -> None:
     root = tmp_path / "memory" / "some" / "slice"
     root.mkdir(parents=True)
-    mine = cgroups._identity(os.getpid())
+    mine = owners.identity(os.getpid())
     space, pid, started = mine.split("-")
     names = {
         "living": f"raysearch-{mine}-0a",
@@ -356,6 +356,21 @@ def test_groups_of_the_dead_are_removed_and_those_of_the_living_stay(tmp_path: P
         (root / name).mkdir()
     assert {folder.name for folder in cgroups.sweep(tmp_path)} == {names["dead"], names["unborn"]}
     assert {folder.name for folder in root.iterdir()} == {names["living"], names["elsewhere"], names["other"]}
+
+
+def test_private_folders_of_the_dead_are_removed_and_those_of_the_living_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    mine = owners.make_private()
+    space, pid, started = owners.identity(os.getpid()).split("-")
+    dead = tmp_path / f"{owners.PRIVATE}{space}-{pid}-{int(started) - 1}-abc"
+    elsewhere = tmp_path / f"{owners.PRIVATE}1-{pid}-1-abc"
+    (dead / "closed").mkdir(parents=True)
+    (dead / "closed").chmod(0)
+    elsewhere.mkdir()
+    assert owners.sweep_private() == [dead]
+    assert set(tmp_path.iterdir()) == {mine, elsewhere}
 
 
 DONE = Completed(status=0, stdout="", stderr="", took_s=10.0)

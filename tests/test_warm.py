@@ -116,7 +116,7 @@ def same(pair: Pair, first: Completed, second: Completed) -> None:
 
     def seen(done: Completed) -> Completed:
         clean = [
-            re.sub(r"/\S*/jobs/\w+|/tmp/raysearch-\w+(/home)?|0x[0-9a-f]+|\b\d{9,10}\b|Thread-\d+", "*", text)
+            re.sub(r"/\S*/jobs/\w+|/tmp/raysearch-[\w-]+(/home)?|0x[0-9a-f]+|\b\d{9,10}\b|Thread-\d+", "*", text)
             for text in (done.stdout, done.stderr)
         ]
         return replace(done, stdout=clean[0], stderr=clean[1], took_s=0.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 
@@ -11,6 +10,7 @@ from raysearch.protocols import Completed
 from raysearch.sandbox.cgroups import Home
 from raysearch.sandbox.interface import Mount
 from raysearch.sandbox.limits import enforced
+from raysearch.sandbox.owners import private_folder
 from raysearch.target import SandboxLimits
 
 
@@ -40,13 +40,13 @@ class Bare:
     ) -> Completed:
         sources = [mount.source for mount in writable]
         with (
-            tempfile.TemporaryDirectory(prefix="raysearch-", ignore_cleanup_errors=True) as private,
+            private_folder() as private,
             enforced(limits, self._home, writable=sources, own_count=False) as enforcement,
         ):
             return run_guarded(
                 command,
                 cwd=cwd.source,
-                env={**env, "HOME": private, "TMPDIR": private},
+                env={**env, "HOME": str(private), "TMPDIR": str(private)},
                 timeout_s=timeout_s,
                 grace_s=0.0,
                 output_kb=limits.output_kb,

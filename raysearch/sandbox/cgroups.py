@@ -14,9 +14,9 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
+from raysearch.sandbox.owners import is_dead, own_identity
 from raysearch.target import SandboxLimits
 
 ROOT = Path("/sys/fs/cgroup")
@@ -38,7 +38,7 @@ class Home:
 
     def create(self, limits: SandboxLimits) -> Group:
         """Make a group with these limits. Raises OSError if that is not possible."""
-        name = f"{PREFIX}{_own_identity(os.getpid())}-{secrets.token_hex(4)}"
+        name = f"{PREFIX}{own_identity(os.getpid())}-{secrets.token_hex(4)}"
         group = Group({key: folder / name for key, folder in self.folders.items()}, limits)
         try:
             group.make()
@@ -152,12 +152,9 @@ def sweep(root: Path = ROOT) -> list[Path]:
     removed = []
     for folder in _named(root, DEPTH_MAX):
         owner = folder.name.removeprefix(PREFIX).rpartition("-")[0]
-        space, _, rest = owner.partition("-")
-        pid = rest.partition("-")[0]
-        if not pid.isdigit() or space != _pid_namespace() or _identity(int(pid)) == owner:
-            continue
-        _remove(folder, time.monotonic() + 5.0)
-        removed.append(folder)
+        if is_dead(owner):
+            _remove(folder, time.monotonic() + 5.0)
+            removed.append(folder)
     return removed
 
 
@@ -197,28 +194,6 @@ def _kill(folder: Path) -> None:
         for word in (folder / "cgroup.procs").read_text().split():
             if int(word) > 0:
                 os.kill(int(word), signal.SIGKILL)
-
-
-@cache
-def _own_identity(pid: int) -> str:
-    """Of this process, which has that number, for as long as it has it."""
-    return _identity(pid)
-
-
-def _identity(pid: int) -> str:
-    """A name for a process that no later process of this machine gets: namespace, number, start time."""
-    try:
-        started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        started = "0"
-    return f"{_pid_namespace()}-{pid}-{started}"
-
-
-def _pid_namespace() -> str:
-    try:
-        return str(Path("/proc/self/ns/pid").stat().st_ino)
-    except OSError:
-        return "0"
 
 
 def _field(file: Path, name: str) -> int:

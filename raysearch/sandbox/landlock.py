@@ -18,7 +18,6 @@ nobody changes owners or attributes, and an older kernel will not do.
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -32,6 +31,7 @@ from raysearch.sandbox import rulesets, seccomp, view
 from raysearch.sandbox.cgroups import Home
 from raysearch.sandbox.interface import Mount
 from raysearch.sandbox.limits import Watch, enforced
+from raysearch.sandbox.owners import private_folder
 from raysearch.sandbox.users import find_users, lent, require_readable, require_way
 from raysearch.target import SandboxLimits
 
@@ -78,13 +78,13 @@ class Landlock:
         cancel: threading.Event | None = None,
     ) -> Completed:
         with (
-            tempfile.TemporaryDirectory(prefix="raysearch-", ignore_cleanup_errors=True) as private,
-            self.laid(readable, writable, limits, Path(private)) as (confinement, watch),
+            private_folder() as private,
+            self.laid(readable, writable, limits, private) as (confinement, watch),
         ):
             return run_guarded(
                 command,
                 cwd=cwd.source,
-                env={**env, "HOME": private, "TMPDIR": private},
+                env={**env, "HOME": str(private), "TMPDIR": str(private)},
                 timeout_s=timeout_s,
                 grace_s=0.0,
                 output_kb=limits.output_kb,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from raysearch.errors import SandboxFault
 from raysearch.sandbox.cgroups import Group, Home
-from raysearch.sandbox.stored import flatten, stored_bytes
+from raysearch.sandbox.stored import stored_bytes, untangle
 from raysearch.target import SandboxLimits
 
 MB = 1024 * 1024
@@ -74,7 +74,7 @@ def enforced(
             yield Enforcement(cgroup_fds, tuple(rlimits), Watch(group, limits, writable))
         finally:
             for folder in writable:
-                _untangle(folder)
+                untangle(folder)
 
 
 @contextmanager
@@ -95,13 +95,3 @@ def _grouped(limits: SandboxLimits, home: Home | None) -> Iterator[tuple[Group |
         for number in opened:
             os.close(number)
         group.remove()
-
-
-def _untangle(folder: Path) -> None:
-    """Leave nothing that is too deep, or too closed, to be removed by ordinary means."""
-    if stored_bytes(folder) < float("inf"):
-        return
-    try:
-        flatten(folder)
-    except OSError as error:
-        raise SandboxFault(f"cannot put {folder} in order again: {error}") from error

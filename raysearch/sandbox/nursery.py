@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -19,6 +18,7 @@ from raysearch.sandbox.bubblewrap import GUARD_INSIDE, PRIVATE, Bubblewrap
 from raysearch.sandbox.interface import Mount
 from raysearch.sandbox.landlock import Landlock
 from raysearch.sandbox.limits import MB, Watch
+from raysearch.sandbox.owners import make_private
 from raysearch.target import SandboxLimits
 
 ZYGOTE_INSIDE = "/run/raysearch/zygote.py"
@@ -144,7 +144,7 @@ class LandlockNursery:
     """
 
     sandbox: Landlock
-    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="raysearch-")))
+    folder: Path = field(default_factory=make_private)
     busy: threading.Lock = field(default_factory=threading.Lock)
 
     @property

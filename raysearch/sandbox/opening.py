@@ -13,6 +13,7 @@ from raysearch.sandbox.bare import Bare
 from raysearch.sandbox.bubblewrap import Bubblewrap
 from raysearch.sandbox.interface import Mount, Sandbox
 from raysearch.sandbox.landlock import Landlock
+from raysearch.sandbox.owners import sweep_private
 from raysearch.target import SandboxLimits
 
 KINDS = ("auto", "bubblewrap", "landlock", "none")
@@ -23,12 +24,13 @@ def open_sandbox(kind: str = "auto", *, run: str = "") -> Sandbox:
     """The sandbox of that kind, proved to work by running a command in it.
 
     ``auto`` is bubblewrap, or landlock where that does not work, never ``none``. ``run`` names the run in the
-    environment of every command, for `raysearch.process.sweep`. Control groups that dead processes of raysearch left
-    are removed. Raises ConfigError, which says what to do.
+    environment of every command, for `raysearch.process.sweep`. What dead processes of raysearch left, control
+    groups and private folders, is removed. Raises ConfigError, which says what to do.
     """
     if kind not in KINDS:
         raise ConfigError(f"unknown sandbox {kind!r}.{nearest(kind, KINDS)}")
     cgroups.sweep()
+    sweep_private()
     home = cgroups.find()
     if kind == "none":
         return Bare(run=run, home=home)

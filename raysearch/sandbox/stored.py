@@ -8,6 +8,8 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from raysearch.errors import SandboxFault
+
 DEPTH_MAX = 100
 """Folders inside folders; what lies deeper cannot be named by a path, nor removed by ordinary means."""
 FLAT = 8
@@ -60,6 +62,16 @@ def _stored(place: int, depth: int) -> float:
         finally:
             os.close(inner)
     return total
+
+
+def untangle(folder: Path) -> None:
+    """Leave nothing that is too deep, or too closed, to be removed by ordinary means."""
+    if stored_bytes(folder) < float("inf"):
+        return
+    try:
+        flatten(folder)
+    except OSError as error:
+        raise SandboxFault(f"cannot put {folder} in order again: {error}") from error
 
 
 def flatten(folder: Path) -> None:
