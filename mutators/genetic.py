@@ -94,7 +94,10 @@ class Genetic:
         bounds = Bounds(self._size_max(workspace, path, language))
         made = self._made(ground, bounds, rng)
         if made is None:
-            raise MutatorFault(f"{path}: none of {TRIES_MAX} random edits gave another program that parses")
+            raise MutatorFault(
+                f"{path}: none of {TRIES_MAX} random edits gave another program that parses and has at most "
+                f"{bounds.size_max} nodes"
+            )
         (workspace.path / path).write_bytes(made.text)
         return Mutation(summary=f"{path}: {made.summary}")
 
@@ -121,7 +124,7 @@ class Genetic:
             try:
                 outline = self._outline(language, text)
             except Unreadable as problem:
-                problems.append(f"{path}:{problem.line}: this is not {language.name}: {problem}")
+                problems.append(f"{path}:{problem.line}: cannot be read as {language.name}: {problem}")
                 continue
             if outline.expressions or outline.statements:
                 found[path] = language, outline

@@ -10,7 +10,7 @@ import tree_sitter_cpp
 
 from mutators.syntax.clike_reader import Reader
 from mutators.syntax.clike_words import grammar
-from mutators.syntax.outline import Checked, Outline, Unreadable
+from mutators.syntax.outline import READABLE_DEPTH_MAX, Checked, Outline, Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +30,16 @@ class CLike:
         except UnicodeDecodeError:
             raise Unreadable(1, "it is not UTF-8") from None
         tree = self._parsed(text)
+        checked = self._checked(tree)
+        if checked.depth > READABLE_DEPTH_MAX:
+            raise Unreadable(1, "it is nested too deeply")
         reader = Reader(text)
-        try:
-            reader.walk(tree.root_node)
-        except RecursionError:
-            raise Unreadable(1, "it is nested too deeply") from None
+        reader.walk(tree.root_node)
         if not reader.functions and tree.root_node.has_error:
             raise Unreadable(1, "no function in it can be read")
         return Outline(
             text,
-            self._checked(tree),
+            checked,
             grammar(text),
             tuple(reader.expressions),
             tuple(reader.statements),
@@ -59,11 +59,12 @@ class CLike:
 
     def _checked(self, tree: tree_sitter.Tree) -> Checked:
         tokens: list[bytes] = []
-        errors = 0
+        errors = depth = 0
         cursor = tree.walk()
         while True:
             node = cursor.node
             assert node is not None
+            depth = max(depth, cursor.depth)
             errors += node.is_error or node.is_missing
             if node.child_count and cursor.goto_first_child():
                 continue
@@ -71,7 +72,7 @@ class CLike:
                 tokens.append(node.text)
             while not cursor.goto_next_sibling():
                 if not cursor.goto_parent():
-                    return Checked(tree.root_node.descendant_count, tuple(tokens), errors)
+                    return Checked(tree.root_node.descendant_count, tuple(tokens), depth, errors)
 
     def guarded(self, condition: str, inside: str, indent: str, step: str) -> str:
         lines = inside.split("\n")

@@ -18,6 +18,9 @@ from mutators.syntax.outline import Checked, Place, spliced
 DRAWS_MAX = 40
 """Edits drawn for one that is possible."""
 SITES_HALF = 8
+"""Sites at which an edit has half of its weight."""
+DEPTH_MAX = 80
+"""Levels of a syntax tree, unless there are more already; well below what can be read."""
 
 Draw = Callable[[Ground, random.Random], Edit | None]
 
@@ -126,5 +129,5 @@ def _drawn(
 
 
 def _acceptable(new: Checked, old: Checked, bounds: Bounds) -> bool:
-    grown = new.size > max(bounds.size_max, old.size)
+    grown = new.size > max(bounds.size_max, old.size) or new.depth > max(DEPTH_MAX, old.depth)
     return new.tokens != old.tokens and new.errors <= old.errors and not grown

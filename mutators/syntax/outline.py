@@ -9,6 +9,9 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Protocol
 
+READABLE_DEPTH_MAX = 120
+"""Levels of a syntax tree beyond which a file is left alone, so that no reader runs out of stack."""
+
 
 class Kind(StrEnum):
     """What may stand in place of an expression."""
@@ -201,6 +204,8 @@ class Checked:
     """Nodes of its syntax tree."""
     tokens: object
     """Equal for texts that differ in layout and comments only."""
+    depth: int
+    """Levels of its syntax tree."""
     errors: int = 0
     """Places that the grammar does not know, such as macros."""
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import libcst as cst
 
-from mutators.syntax.outline import Checked, Grammar, Kind, Outline, Template, Unreadable
+from mutators.syntax.outline import READABLE_DEPTH_MAX, Checked, Grammar, Kind, Outline, Template, Unreadable
 from mutators.syntax.python_statements import walked
 
 
@@ -57,12 +57,15 @@ class Python:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # code that is only odd
                 tree = ast.parse(text)
+                size, depth = _measured(tree)
+                if depth > READABLE_DEPTH_MAX:
+                    raise Unreadable(1, "it is nested too deeply")
                 compile(tree, "program.py", "exec", dont_inherit=True)
         except SyntaxError as error:
             raise Unreadable(error.lineno or 1, error.msg) from None
         except (ValueError, RecursionError, MemoryError) as error:
             raise Unreadable(1, str(error) or "it is nested too deeply") from None
-        return Checked(sum(1 for _ in ast.walk(tree)), ast.dump(tree))
+        return Checked(size, ast.dump(tree), depth)
 
     def guarded(self, condition: str, inside: str, indent: str, step: str) -> str:
         lines = inside.split("\n")
@@ -78,6 +81,16 @@ class Python:
 
     def leaving(self, word: str, value: str = "") -> str:
         return f"{word} {value}".rstrip()
+
+
+def _measured(tree: ast.AST) -> tuple[int, int]:
+    """Nodes and levels."""
+    size = depth = 0
+    level = [tree]
+    while level:
+        size, depth = size + len(level), depth + 1
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return size, depth
 
 
 def grammar(imports: Mapping[str, str]) -> Grammar:
