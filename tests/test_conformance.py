@@ -95,7 +95,7 @@ def asks_for_too_much(policy: Evolve, view: View, slots: int, rng: random.Random
 
 
 def changes_when_asked(policy: Evolve, view: View, slots: int, rng: random.Random) -> Sequence[Proposal]:
-    policy.frontier_bias = 1.0 - policy.frontier_bias
+    policy.k_random = 2 - policy.k_random
     return Evolve.ask(policy, view, slots, rng)
 
 

@@ -214,8 +214,11 @@ def test_a_cluster_that_does_not_answer() -> None:
 
 def test_the_configuration_of_a_target_is_resolved(tmp_path: Path) -> None:
     folder = make_target(tmp_path / "toy", target_toml="[resources.benchmark]\nquiet = 1\n")
+    unsuited = examined(None, str(folder), pool="inline")["configuration"]
+    assert (unsuited.standing, "tune: nothing to tune" in unsuited.told) == (Standing.FAIL, True)
+    (folder / "seed" / "p.toml").write_text("k = 4  # tune: int 1..9\n")
     found = examined(None, str(folder), pool="inline")
-    assert found["configuration"].told.startswith("target toy, policy evolve, mutators ")
+    assert found["configuration"].told == "target toy, policy evolve, mutators tune"
     asked = examined(None, str(folder))["roles"]
     assert "asks for 'quiet'" in asked.told
     missing = examined(None, str(tmp_path / "none"), pool="inline")["configuration"]

@@ -21,6 +21,7 @@ from raysearch.types import Outcome, Stage
 
 __all__ = ["call"]
 
+TOY = ("toy", "--mutator", "tune")
 EXACT = Assumptions(
     {Stage.MUTATE: Duration(60.0), Stage.JUDGE: Duration(5.0), Stage.BENCHMARK: Duration(30.0)},
     mutate_usd=0.2,
@@ -34,7 +35,9 @@ def outlook(folder: Path, assumed: Assumptions = EXACT, **flags: object) -> Outl
 
 
 def searched(folder: Path, **flags: object) -> Search:
-    configuration = seeded(configuration_of(str(folder), None, {"outer_loop": "best-of-n", **flags}))
+    configuration = seeded(
+        configuration_of(str(folder), None, {"outer_loop": "best-of-n", "mutator": ("tune",), **flags})
+    )
     return resolve(configuration, load_target(folder))
 
 
@@ -137,7 +140,20 @@ def test_a_run_without_attempts_teaches_nothing() -> None:
 
 
 def test_the_verb_says_that_it_is_a_simulation(call: Call, toy: Path) -> None:
-    ran = call("rehearse", "toy", "--max-candidates", "50", "--lanes", "6", "--mutate-usd", "0.2", "--admitted", "1")
+    ran = call(
+        "rehearse",
+        "toy",
+        "--mutator",
+        "tune",
+        "--max-candidates",
+        "50",
+        "--lanes",
+        "6",
+        "--mutate-usd",
+        "0.2",
+        "--admitted",
+        "1",
+    )
     assert ran.status == 0
     assert ran.out.startswith("A simulation: no program is written, judged or measured, and nothing is paid.")
     assert "The bottleneck is benchmark:" in ran.out
@@ -148,7 +164,9 @@ def test_the_verb_says_that_it_is_a_simulation(call: Call, toy: Path) -> None:
 
 def test_the_verb_gives_numbers_as_json(call: Call, toy: Path) -> None:
     flags = ("--mutate-s", "1m", "--judge-s", "5", "--benchmark-s", "30s", "--spread", "0", "--admitted", "1")
-    ran = call("rehearse", "toy", "--outer-loop", "best-of-n", "--max-candidates", "40", *flags, "--json")
+    ran = call(
+        "rehearse", "toy", "--mutator", "tune", "--outer-loop", "best-of-n", "--max-candidates", "40", *flags, "--json"
+    )
     found = ran.object
     assert found["simulation"] is True
     assert found["elapsed_s"] == pytest.approx(40 * 95.0)
@@ -164,15 +182,29 @@ def test_like_a_run(call: Call, toy: Path, tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     journal = Journal(entries=list(lively(100)))
     journal.write(folder / "journal.jsonl")
-    ran = call("rehearse", "toy", "--like", "circles", "--max-candidates", "9", "--mutate-s", "7", "--json")
+    ran = call(
+        "rehearse",
+        "toy",
+        "--mutator",
+        "tune",
+        "--like",
+        "circles",
+        "--max-candidates",
+        "9",
+        "--mutate-s",
+        "7",
+        "--json",
+    )
     durations = ran.object["assumed"]["durations"]
     assert (durations["mutate"]["median_s"], durations["judge"]["median_s"]) == (7.0, 0.1)
     assert ran.object["assumed"]["origin"] == "as in 20261127-120000-circles"
-    assert "Did you mean '20261127-120000-circles'?" in call("rehearse", "toy", "--like", "20261127-circles").told
+    assert "Did you mean '20261127-120000-circles'?" in call("rehearse", *TOY, "--like", "20261127-circles").told
 
 
 def test_roles_that_cannot_be_placed_here_are_named(call: Call, toy: Path) -> None:
-    ran = call("rehearse", "toy", "--max-candidates", "2", "--set", "roles.judge.resources={apple = 1}")
+    ran = call(
+        "rehearse", "toy", "--mutator", "tune", "--max-candidates", "2", "--set", "roles.judge.resources={apple = 1}"
+    )
     assert ran.status == 0, "it may be rehearsed here, and run elsewhere"
     assert "warning: roles: [roles.judge] asks for 'apple'; no node has it." in ran.out
 
@@ -193,5 +225,5 @@ def test_roles_that_cannot_be_placed_here_are_named(call: Call, toy: Path) -> No
 def test_mistakes_come_out_before_anything_is_spent(
     call: Call, toy: Path, arguments: tuple[str, ...], words: str
 ) -> None:
-    ran = call("rehearse", *arguments)
+    ran = call("rehearse", *arguments, "--mutator", "tune")
     assert (ran.status, words in ran.told) == (2, True), ran.told

@@ -17,10 +17,11 @@ MERGE = "merge"
 """Comes with them, where attempts go different ways: with a second mutator, or a second lane."""
 
 
-def expanded(configuration: Configuration, target: Target) -> tuple[Configuration, str]:
+def expanded(configuration: Configuration, target: Target | None) -> tuple[Configuration, str]:
     """The configuration with ``auto`` written out for ``target``, and a line that says so; empty without ``auto``.
 
-    Raises ConfigError, with every reason, if nothing is left to search with.
+    Without a target it stands for all that are installed. Raises ConfigError, with every reason, if nothing is left
+    to search with.
     """
     run = configuration.settings.run
     if AUTO not in run.mutators:
@@ -33,9 +34,10 @@ def expanded(configuration: Configuration, target: Target) -> tuple[Configuratio
         found += [MERGE] if MERGE not in known else []
     mutators = tuple(name for entry in run.mutators for name in (found if entry == AUTO else [entry]))
     if not mutators:
+        where = f"the target {target.name}" if target is not None else "any target"
         why = "".join(f"\n  {name}: {reason}" for name, reason in reasons.items())
         raise ConfigError(
-            f"no mutator that needs no model can do anything on the target {target.name}:{why}\n"
+            f"no mutator that needs no model can do anything on {where}:{why}\n"
             "Name one with --mutator: an installed one, package.module:Class or path/to/file.py:Class."
         )
     origin = configuration.origin("run", "mutators")
@@ -46,9 +48,9 @@ def expanded(configuration: Configuration, target: Target) -> tuple[Configuratio
     return replace(configuration, settings=settings, origins=origins), line
 
 
-def _unsuited(name: str, target: Target) -> str:
+def _unsuited(name: str, target: Target | None) -> str:
     """Why the mutator called ``name`` has nothing to do on ``target``: what its class's ``unsuited`` says, if any."""
     if name not in available("mutators"):
         return "it is not installed"
     said: Callable[[Target], str] | None = getattr(find("mutators", name), "unsuited", None)
-    return said(target) if said is not None else ""
+    return "" if said is None or target is None else said(target)

@@ -14,6 +14,7 @@ from raysearch.errors import ConfigError, PluginError, RunError, TargetError
 from raysearch.plugins import KINDS, available, check_packages
 from raysearch.pools.roles import Role, preflight
 from raysearch.run import machine
+from raysearch.run.automatic import expanded
 from raysearch.run.findings import Finding, fail, note, ok, warn
 from raysearch.run.search import Search
 from raysearch.run.start import resolve, target_of
@@ -129,6 +130,7 @@ def _plan(configuration: Configuration, nodes: Nodes | None) -> Iterator[Finding
     named = bool(run.target or run.ref)
     try:
         target = target_of(configuration.settings) if named else nowhere()
+        configuration, _ = expanded(configuration, target if named else None)
         search = resolve(seeded(configuration), target)
     except (ConfigError, PluginError, TargetError) as error:
         yield fail("configuration", str(error))
