@@ -228,7 +228,9 @@ def keeps_a_dominated_member_on_the_frontier(patch: pytest.MonkeyPatch, _: Path)
 def changes_when_it_is_asked(patch: pytest.MonkeyPatch, _: Path) -> Setting:
     class Restless(Evolve):
         def ask(self, view: View, slots: int, rng: Random) -> Sequence[Proposal]:
-            self.frontier_bias = 1.0 - self.frontier_bias
+            self.asked = 1 - getattr(self, "asked", 0)
+            if self.asked:
+                rng.random()
             return super().ask(view, slots, rng)
 
     return Setting(policy=Restless)

@@ -77,7 +77,8 @@ def test_signals_are_as_a_program_expects_them(tmp_path: Path) -> None:
     """Python and the guard ignore some; a command that inherited that would not notice a closed pipe."""
     done = run_guarded(["cat", "/proc/self/status"], cwd=tmp_path, env=clean_environment(), timeout_s=60)
     masks = dict(line.split(":\t") for line in done.stdout.splitlines() if line.startswith("Sig"))
-    assert int(masks["SigIgn"], 16) == 0
+    of_the_c_library = 0b11 << 31  # signals 32 and 33, which nobody else may set; some parents leave them ignored
+    assert int(masks["SigIgn"], 16) & ~of_the_c_library == 0
     assert int(masks["SigBlk"], 16) == 0
 
 
