@@ -45,7 +45,7 @@ class Recipes:
         bank = workspace.target.recipes
         if not bank:
             raise MutatorFault(HOW_TO_OFFER)
-        diffs = {recipe.name: Diff(recipe.name, recipe.patch.read_bytes()) for recipe in bank}
+        diffs = {recipe.name: diff_of(recipe) for recipe in bank}
         present = ingredients(workspace.path, workspace.scratch / "peeled", list(diffs.values()))
         removable = [
             name for name in removables(bank, present) if not diffs[name].refusal(workspace.path, reverse=True)
@@ -65,6 +65,11 @@ class Recipes:
             return Mutation(summary=name)
         reasons = "\n".join(f"  {name}: {refusal}" for name, refusal in refusals.items())
         raise MutatorFault(f"no recipe applies to this program, and none in it can be taken out:\n{reasons}")
+
+
+def diff_of(recipe: Recipe) -> Diff:
+    """One line around each change is enough, so that recipes for neighbouring lines go together."""
+    return Diff(recipe.name, recipe.patch.read_bytes(), context_min=1)
 
 
 def ingredients(program: Path, scratch: Path, diffs: Sequence[Diff]) -> list[str]:

@@ -23,6 +23,8 @@ class Diff:
 
     name: str
     text: bytes
+    context_min: int | None = None
+    """Lines around each change, before and after it, that must be as the diff has them; None: all of them."""
 
     def refusal(self, folder: Path, *, reverse: bool = False) -> str:
         """Why it (or its reverse) does not apply in ``folder``; empty if it does."""
@@ -33,7 +35,8 @@ class Diff:
         return self._git(folder, *(["--reverse"] if reverse else []))
 
     def _git(self, folder: Path, *flags: str) -> str:
-        done = git(folder, "apply", "--whitespace=nowarn", *flags, "-", given=self.text)
+        context = [] if self.context_min is None else [f"-C{self.context_min}"]
+        done = git(folder, "apply", "--whitespace=nowarn", *context, *flags, "-", given=self.text)
         return done.stderr.decode(errors="replace").strip() or "git apply failed" if done.returncode else ""
 
 
