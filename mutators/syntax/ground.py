@@ -129,6 +129,19 @@ class Ground:
     def inside(self, place: Place) -> Function | None:
         return self.outline.function_at(place.start)
 
+    def is_needed(self, statement: Statement) -> bool:
+        """Whether a name that is read later would mean nothing without the statement."""
+        place, function = statement.place, self.inside(statement.place)
+        if function is None:
+            return False
+        made = {b.name: b for b in self.outline.bindings if place.start < b.visible.start <= place.end}
+        others = [b for b in self.outline.bindings if b.name in made and b != made[b.name]]
+        later = {name for offset, name in self.outline.reads if place.end <= offset < function.place.end}
+        return any(
+            name in later and not any(o.name == name and o.visible.start <= place.start < o.visible.end for o in others)
+            for name in made
+        )
+
     def replaced(self, site: Expression, new: Text) -> tuple[Place, str]:
         """The change that puts ``new`` in place of ``site``, in parentheses where it needs them."""
         bare = site.free and "\n" not in new.text

@@ -12,7 +12,7 @@ _LOOPS = ("for", "while", "do")
 
 def delete(ground: Ground, rng: random.Random) -> Edit | None:
     chosen = one_of(ground.movable, rng, lambda s: not _is_only_return(ground, s))
-    if chosen is None:
+    if chosen is None or ground.is_needed(chosen):
         return None
     old, empty = ground.outline.at(chosen.place), ground.language.empty
     if old == empty:
@@ -59,7 +59,7 @@ def replace(ground: Ground, rng: random.Random) -> Edit | None:
 def wrap(ground: Ground, rng: random.Random) -> Edit | None:
     """A statement is done only under a condition."""
     chosen = one_of(ground.movable, rng, lambda s: not _is_only_return(ground, s))
-    if chosen is None:
+    if chosen is None or ground.is_needed(chosen):
         return None
     condition = ground.condition(chosen.place.start, rng)
     if condition is None:
@@ -195,7 +195,7 @@ def _overwritten(
     ground: Ground, source: Outline, chosen: Statement | None, rng: random.Random, whence: str
 ) -> Edit | None:
     spot = one_of(ground.movable, rng)
-    if chosen is None or spot is None:
+    if chosen is None or spot is None or ground.is_needed(spot):
         return None
     text, old = moved(ground, source, chosen, spot, rng), ground.outline.at(spot.place)
     if text is None or text == old:
