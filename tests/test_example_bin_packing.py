@@ -78,7 +78,7 @@ def test_target_loads() -> None:
     found = [(o.name, o.goal, o.unit, o.noise, o.primary) for o in target.objectives]
     assert found == [("excess_weibull", "min", "%", 0.0, True), ("excess_or3", "min", "%", 0.0, False)]
     settings = tunables.find(TARGET / "seed", target.editable, target.tunables)
-    assert [setting.tunable.name for setting in settings] == ["TIGHT", "ROOMY", "SHUN", "FULL", "EVEN"]
+    assert [setting.tunable.name for setting in settings] == ["TIGHT", "ROOMY", "SHUN", "NEW"]
 
 
 @pytest.mark.parametrize("path", sorted(TARGET.glob("anchors/*.py")) + sorted(TARGET.glob("reference/*.py")))
