@@ -48,7 +48,7 @@ def pack():
 class Relocate:
     """Walks from the parent's layout through changes of structure, and keeps the best one that is new.
 
-    ``polishes`` is the length of a walk: how many layouts are polished (some 7 ms each). A walk starts, with
+    ``polishes`` is the length of a walk: how many layouts are polished (some 9 ms each). A walk starts, with
     probability ``fresh``, from scattered circles; with probability ``cross``, from the parent crossed with one of
     the brief's inspirations; otherwise from the parent. A worse layout is walked on from with probability
     ``exp(loss / warmth)``, ``warmth`` in units of the sum of radii. The result depends on nothing but the
