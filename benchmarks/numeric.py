@@ -1,0 +1,224 @@
+"""The search itself, on problems whose answer is known: hypervolume of `evolve` beside NSGA-II's.
+
+ZDT1, ZDT2 and DTLZ2, minimised, as targets of the production engine: steady-state, one program after the other,
+from one random point; a program is a vector of numbers, changed by the operators of the mutator ``tune`` with three
+step sizes, among which the policy chooses by credit. NSGA-II is pymoo's, as it comes, a population of 100 from 100
+random points. Both evaluate equally often, and are measured by the frontier of everything that they evaluated;
+NSGA-II's last population is shown too, and a random search.
+
+python benchmarks/numeric.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.core.callback import Callback
+from pymoo.optimize import minimize
+from pymoo.problems import get_problem
+
+from mutators.variation import Numbers, crossed, mutated
+from population.policies.evolve import Evolve
+from population.ranking import fronts, hypervolume
+from raysearch.engine import Engine
+from raysearch.facts import Entry, RunStarted, SessionOpened
+from raysearch.seeds import number
+from raysearch.testing.simulated import DirectPool, FakeClock
+from raysearch.types import (
+    Change,
+    Commit,
+    Job,
+    Limits,
+    Measurement,
+    Objective,
+    Plan,
+    Result,
+    Stage,
+    Step,
+    Tree,
+)
+
+Points = npt.NDArray[np.float64]
+"""Shape (points, objectives), less being better."""
+
+PROBLEMS: Mapping[str, tuple[Mapping[str, int], float]] = {
+    "zdt1": ({"n_var": 30}, 1.1**2 - 1 / 3),
+    "zdt2": ({"n_var": 30}, 1.1**2 - 2 / 3),
+    "dtlz2": ({"n_var": 12, "n_obj": 3}, 1.1**3 - np.pi / 6),
+}
+"""Their sizes as published, and the hypervolume of the true frontier."""
+REFERENCE = 1.1
+"""The reference point's value in every objective."""
+OPTIONS: Mapping[str, Any] = {"survivors": 20, "k_top": 0, "k_random": 4}
+"""Options of `evolve` for thousands of cheap attempts; all others as they come."""
+MATING = 0.9
+"""Share of children with a mate, as in NSGA-II; an option of ``tune``."""
+ETAS: Mapping[str, float] = {"far": 2.0, "middle": 15.0, "near": 100.0}
+"""Mutators, and how close their children stay to their parents: an option of ``tune``. The policy chooses by credit."""
+RESAMPLES = 10_000
+
+
+@dataclass(slots=True)
+class Vectors:
+    """Does jobs: programs are vectors, named by their hashes."""
+
+    problem: Any
+    seed: int
+    programs: dict[Commit, Numbers] = field(default_factory=dict)
+    evaluated: list[Numbers] = field(default_factory=list)
+    """What was measured, in order."""
+
+    def origin(self) -> Commit:
+        """A random program to start from."""
+        draws = np.random.default_rng(number(self.seed, "origin"))
+        return self._keep(draws.uniform(self.problem.xl, self.problem.xu), "origin")[0]
+
+    def perform(self, job: Job) -> Result:
+        if job.stage is Stage.MUTATE:
+            draws = np.random.default_rng(number(self.seed, job.stage, job.attempt))
+            mates = [self.programs[other.commit] for other in job.brief.inspirations]
+            return Change(
+                *self._keep(self._child(self.programs[job.base], mates, ETAS[job.plugin], draws), job.attempt)
+            )
+        values = self.problem.evaluate(self.programs[job.base][None, :])[0]
+        self.evaluated.append(values)
+        return tuple(Measurement(f"f{n}", (float(value),), goal="min") for n, value in enumerate(values))
+
+    def _child(self, parent: Numbers, mates: Sequence[Numbers], eta: float, draws: np.random.Generator) -> Numbers:
+        low, high, child = self.problem.xl, self.problem.xu, parent
+        if mates and draws.random() < MATING:
+            child = crossed(child, mates[int(draws.integers(len(mates)))], low, high, eta, draws)
+        chosen = draws.random(len(child)) < 1.0 / len(child)
+        if not chosen.any() and np.array_equal(child, parent):
+            chosen[draws.integers(len(child))] = True
+        return np.where(chosen, mutated(child, low, high, eta, draws), child) if chosen.any() else child
+
+    def _keep(self, program: Numbers, origin: int | str) -> tuple[Commit, Tree]:
+        tree = Tree(hashlib.sha1(program.tobytes(), usedforsecurity=False).hexdigest())
+        commit = Commit(hashlib.sha1(f"{tree} {origin}".encode(), usedforsecurity=False).hexdigest())
+        self.programs[commit] = program
+        return commit, tree
+
+
+@dataclass(slots=True)
+class Nowhere:
+    """A journal that is not kept, and a sink that shows nothing."""
+
+    def append(self, entry: Entry) -> None: ...
+    def replay(self) -> Iterator[Entry]:
+        return iter(())
+
+    def told(self, entry: Entry) -> None: ...
+    def started(self, job: Job) -> None: ...
+    def close(self) -> None: ...
+
+
+def evolved(name: str, seed: int, evaluations: int, options: Mapping[str, Any]) -> Points:
+    """All that a run of `evolve` evaluated."""
+    world = Vectors(problem(name), seed)
+    objectives = tuple(Objective(f"f{n}", "min", primary=n == 0) for n in range(world.problem.n_obj))
+    plan, origin, nowhere = Plan((Step(Stage.BENCHMARK, "values"),)), world.origin(), Nowhere()
+    engine = Engine(Evolve(mutators=tuple(ETAS), **options), DirectPool(world.perform), nowhere, FakeClock(), nowhere)
+    start = RunStarted(name, seed, name, name, objectives, plan, origin, Tree("origin"), seeded=True)
+    engine.run(start, SessionOpened(1, Limits(attempts_max=evaluations - 1), "here", 0, "0"))
+    return np.array(world.evaluated)
+
+
+def nsga2(name: str, seed: int, evaluations: int) -> tuple[Points, Points]:
+    """All that a run of NSGA-II evaluated, and its last population."""
+    evaluated: list[Points] = []
+
+    class Record(Callback):  # type: ignore[misc] # pymoo ships no types
+        def notify(self, algorithm: Any) -> None:
+            born = algorithm.off if algorithm.off is not None else algorithm.pop
+            evaluated.append(born.get("F"))
+
+    result = minimize(problem(name), NSGA2(pop_size=100), ("n_eval", evaluations), seed=seed, callback=Record())
+    return np.concatenate(evaluated), result.pop.get("F")
+
+
+def drawn(name: str, seed: int, evaluations: int) -> Points:
+    """Random points."""
+    chosen = problem(name)
+    draws = np.random.default_rng(number(seed, "random"))
+    points: Points = chosen.evaluate(draws.uniform(chosen.xl, chosen.xu, (evaluations, chosen.n_var)))
+    return points
+
+
+def problem(name: str) -> Any:
+    return get_problem(name, **PROBLEMS[name][0])
+
+
+def volume(points: Points) -> float:
+    """Hypervolume of the frontier of ``points``."""
+    inside = [tuple(point) for point in (-points[(points < REFERENCE).all(axis=1)]).tolist()]
+    frontier = [inside[index] for index in fronts(inside)[0]] if inside else []
+    return hypervolume(frontier, (-REFERENCE,) * points.shape[1])
+
+
+def interval(statistic: Callable[[Points], Points], *samples: Sequence[float]) -> tuple[float, float]:
+    """95 % bootstrap interval of ``statistic``, which gets an array (samples, resamples, values)."""
+    draws = np.random.default_rng(0)
+    resampled = [draws.choice(np.array(values), (RESAMPLES, len(values))) for values in samples]
+    low, high = np.percentile(statistic(np.array(resampled)), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def row(title: str, volumes: Sequence[float]) -> str:
+    low, high = interval(lambda resampled: np.median(resampled[0], axis=1), volumes)
+    spread = f"{min(volumes):.4f} to {max(volumes):.4f}"
+    return f"  {title:<28} {np.median(volumes):.4f}  [{low:.4f}, {high:.4f}]  {spread}"
+
+
+def verdict(name: str, ours: Sequence[float], theirs: Sequence[float]) -> tuple[str, bool]:
+    """One line, and whether the median of ``ours`` is at least that of ``theirs``."""
+    gain = float(np.median(ours) - np.median(theirs))
+    low, high = interval(lambda r: np.median(r[0], axis=1) - np.median(r[1], axis=1), ours, theirs)
+    sure = "" if low > 0 or high < 0 else ", within what chance allows"
+    words = "ahead of" if gain >= 0 else "behind"
+    return f"  {name}: evolve is {words} NSGA-II, by {gain:+.4f} [{low:+.4f}, {high:+.4f}]{sure}", gain >= 0
+
+
+def compare(name: str, seeds: int, evaluations: int, defaults: bool) -> bool:
+    """Print the table of one problem; whether `evolve` reaches NSGA-II."""
+    began_s = time.monotonic()
+    ours = [volume(evolved(name, seed, evaluations, OPTIONS)) for seed in range(seeds)]
+    theirs = [nsga2(name, seed, evaluations) for seed in range(seeds)]
+    whole, last = [volume(all_) for all_, _ in theirs], [volume(population) for _, population in theirs]
+    print(f"{name}, {evaluations} evaluations, {seeds} seeds; hypervolume, of {PROBLEMS[name][1]:.4f} at most")
+    print(f"  {'':<28} median  95 % of the median  all seeds")
+    print(row(f"evolve, survivors={OPTIONS['survivors']}", ours))
+    if defaults:
+        print(row("evolve, as it comes", [volume(evolved(name, s, evaluations, {})) for s in range(seeds)]))
+    print(row("NSGA-II", whole))
+    print(row("NSGA-II, last population", last))
+    print(row("random", [volume(drawn(name, seed, evaluations)) for seed in range(seeds)]))
+    line, reached = verdict(name, ours, whole)
+    print(f"{line}  ({time.monotonic() - began_s:.0f} s)\n", flush=True)
+    return reached
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--evaluations", type=int, default=4000)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--problem", action="append", choices=list(PROBLEMS), help="repeatable; all if left out")
+    parser.add_argument("--defaults", action="store_true", help="show evolve without options as well")
+    parser.add_argument("--quick", action="store_true", help="2 seeds of 400 evaluations: does it run at all?")
+    chosen = parser.parse_args()
+    seeds, evaluations = (2, 400) if chosen.quick else (chosen.seeds, chosen.evaluations)
+    reached = [compare(name, seeds, evaluations, chosen.defaults) for name in chosen.problem or PROBLEMS]
+    return 0 if all(reached) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
