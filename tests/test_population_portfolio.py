@@ -319,6 +319,17 @@ def test_without_two_lines_there_is_no_merge(line: int) -> None:
     assert len(world.ask(3)) == 3
 
 
+def test_who_is_too_far_up_the_line_counts_as_kin(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(Evolve(mutators=("tune", "merge")), ONE).start(speed=0.0)
+    side = world.bear("island-0", parents=(0,), speed=1.0)
+    for number in range(8):
+        world.bear("island-0", parents=(number + 1 if number else 0,), speed=2.0 + number)
+    assert any(side in proposal.parents for proposal in merges(world))
+    monkeypatch.setattr("population.policies.evolve.LINE_MAX", 3)
+    for proposal in merges(world):
+        assert side not in proposal.parents or max(proposal.parents) <= 5
+
+
 def test_merges_stay_on_their_island() -> None:
     world = World(Evolve(mutators=("tune", "merge"), islands=2, migration_every=0), TWO).start(size=0.0, speed=0.0)
     for number in range(1, 9):

@@ -15,6 +15,9 @@ from raysearch.facts import AttemptClosed, AttemptOpened, Fact, RunStarted
 from raysearch.protocols import View
 from raysearch.types import SEED, AttemptId, Brief, CandidateId, Inspiration, Outcome, Proposal
 
+LINE_MAX = 1000
+"""Ancestors that are looked at to find out whether two candidates are kin."""
+
 
 @dataclass(kw_only=True, eq=False)
 class Evolve(Breeder):
@@ -127,17 +130,20 @@ class Evolve(Breeder):
         return []
 
     def _related(self, one: CandidateId, other: CandidateId) -> bool:
-        """Whether one descends from the other. A child's number is above its parents', so the search is narrow."""
+        """Whether one descends from the other, or has more than `LINE_MAX` ancestors that are younger than it.
+
+        A child's number is above its parents', so that the search ends where the older one was born.
+        """
         old, young = min(one, other), max(one, other)
         line, seen = [young], {young}
-        while line:
+        while line and len(seen) <= LINE_MAX:
             for parent in self._descent.get(line.pop(), ()):
                 if parent == old:
                     return True
                 if parent > old and parent not in seen:
                     seen.add(parent)
                     line.append(parent)
-        return False
+        return bool(line)
 
     def _home(self, attempt: AttemptId, label: str) -> int:
         """Index of the island called ``label``; other labels, left by another policy, are dealt out by number."""
