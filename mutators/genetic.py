@@ -6,7 +6,6 @@ import random
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from mutators import tunables
@@ -16,7 +15,7 @@ from mutators.syntax.outline import Language, Outline, Unreadable
 from mutators.syntax.settings import frozen
 from raysearch.errors import ConfigError, MutatorFault, nearest
 from raysearch.protocols import Workspace
-from raysearch.target import Target
+from raysearch.target import Target, may_change
 from raysearch.types import Brief, Mutation
 
 TRIES_MAX = 60
@@ -198,5 +197,5 @@ def _sources(folder: Path, editable: Sequence[str], known: Sequence[Language]) -
             continue
         if place.stat().st_size > tunables.FILE_BYTES_MAX or "__pycache__" in path.parts:
             continue
-        if any(path.match(pattern) or fnmatchcase(str(path), pattern) for pattern in editable):
+        if may_change(path, editable):
             yield str(path), language

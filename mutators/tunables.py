@@ -18,12 +18,11 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from mutators.literals import Constant, Scalar, Unreadable, Value, line_constants, python_constants, scalars
 from raysearch.errors import MutatorFault, nearest
-from raysearch.target import Tunable
+from raysearch.target import Tunable, may_change
 
 KINDS = ("int", "float", "log", "categorical", "permutation")
 FORMS = "int LOW..HIGH, float LOW..HIGH, log LOW..HIGH, one of A, B, C, permutation"
@@ -182,7 +181,7 @@ def _files(folder: Path, editable: Sequence[str]) -> Iterator[str]:
         hidden = any(part.startswith(".") or part == "__pycache__" for part in inside.parts)
         if hidden or inside.suffix in PROSE or not path.is_file():
             continue
-        if any(inside.match(pattern) or fnmatchcase(str(inside), pattern) for pattern in editable):
+        if may_change(inside, editable):
             yield str(inside)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
 
 from raysearch.types import Objective
 
@@ -96,3 +97,9 @@ class Target:
     """Largest program (all files together) that is accepted."""
     digest: str = ""
     """Content of everything above that is a file."""
+
+
+def may_change(path: PurePosixPath | str, patterns: Sequence[str]) -> bool:
+    """Whether a path, relative to the program's folder, matches one of a target's ``editable`` patterns."""
+    inside = PurePosixPath(path)
+    return any(inside.match(pattern) or fnmatchcase(str(inside), pattern) for pattern in patterns)

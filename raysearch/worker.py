@@ -12,8 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import assert_never, cast
 
 from raysearch.config.integrity import Fingerprint, fingerprint, unchanged
@@ -23,7 +22,7 @@ from raysearch.protocols import Answer, Benchmark, Judge, Mutator
 from raysearch.repository import Repository, TooLarge, Unfit
 from raysearch.sandbox import Sandbox, open_sandbox, warmed
 from raysearch.seeds import number, stream
-from raysearch.target import Target
+from raysearch.target import Target, may_change
 from raysearch.types import Change, Job, Measurement, Mutation, Result, Stage, Verdict
 from raysearch.workspace import Checkout, checked_out
 
@@ -138,7 +137,7 @@ class Worker:
         except (TooLarge, Unfit) as error:
             tree, refusal = base, f"{error}; the largest program accepted is {target.program_mb_max:g} MB"
         origin = self._repository.tree_of(job.parents[0])
-        outside = [p for p in self._repository.changed(origin, tree) if not _editable(p, target.editable)]
+        outside = [p for p in self._repository.changed(origin, tree) if not may_change(p, target.editable)]
         if outside:
             shown = ", ".join(map(str, outside[:5])) + (", ..." if len(outside) > 5 else "")
             refusal = f"changed {shown}; only {', '.join(target.editable)} may change"
@@ -161,10 +160,6 @@ class Worker:
             raise Refused(f"evaluating it changed {changed}, which is not the program's to change")
         if self._repository.write_tree(workspace.path) != tree:
             raise Refused("the program changed its own files while it was evaluated")
-
-
-def _editable(path: PurePosixPath, patterns: Sequence[str]) -> bool:
-    return any(path.match(p) or fnmatchcase(str(path), p) for p in patterns)
 
 
 def _checked_mutation(mutation: object) -> Mutation:

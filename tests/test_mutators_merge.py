@@ -269,7 +269,7 @@ def test_a_proposal_with_two_parents_becomes_a_merge_commit(tmp_path: Path) -> N
 
     ours, theirs = child("left", "l\n"), child("right", "r\n")
     plugins = {(Stage.MUTATE, "merge"): PluginSpec("mutators", "merge", "merge")}
-    worker = Worker(WorkerSpec(folder.name, 7, folder.workspace, target, plugins, "none"))
+    worker = Worker(WorkerSpec(folder.identity, 7, folder.workspace, target, plugins, "none"))
     try:
         job = Job(AttemptId(3), Stage.MUTATE, "merge", ours, (ours, theirs), brief(theirs), opened_at_s=1e9)
         change = worker.perform(job).result

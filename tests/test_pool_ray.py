@@ -20,7 +20,7 @@ from raysearch.pools.ray import RayPool
 from raysearch.pools.roles import Role
 from raysearch.protocols import Answer
 from raysearch.repository import Repository
-from raysearch.run.folder import RunFolder
+from raysearch.run.folder import RunFolder, sweep_scratch
 from raysearch.run.search import create
 from raysearch.types import AttemptId, Change, Job, Stage, Verdict
 from raysearch.worker import WorkerSpec
@@ -42,7 +42,7 @@ def spec(tmp_path: Path) -> WorkerSpec:
     }
     plugins[Stage.JUDGE, "accuracy"] = PluginSpec("judges", "accuracy", "accuracy")
     plugins[Stage.BENCHMARK, "benchmark"] = PluginSpec("benchmarks", "benchmark", "benchmark")
-    return WorkerSpec(folder.name, 7, folder.workspace, target, plugins, "bubblewrap")
+    return WorkerSpec(folder.identity, 7, folder.workspace, target, plugins, "bubblewrap")
 
 
 @pytest.fixture
@@ -50,6 +50,7 @@ def pool(spec: WorkerSpec, ray_address: str) -> Iterator[RayPool]:
     pool = RayPool(spec, ROLES, ray_address)
     yield pool
     pool.close()
+    sweep_scratch(spec.run)
 
 
 def job(spec: WorkerSpec, attempt: int, plugin: str, stage: Stage = Stage.MUTATE, timeout_s: float = 60) -> Job:

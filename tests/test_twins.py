@@ -20,7 +20,7 @@ from raysearch.pools.ray import RayPool
 from raysearch.pools.roles import Role
 from raysearch.protocols import Pool
 from raysearch.repository import Repository
-from raysearch.run.folder import RunFolder
+from raysearch.run.folder import RunFolder, sweep_scratch
 from raysearch.run.search import Search, create, started
 from raysearch.testing.audit import audit
 from raysearch.testing.simulated import FakeClock, SimPool
@@ -65,7 +65,7 @@ def journal(policy: str, folder: Path, target: Path, make_pool: Callable[[Worker
     copied = snapshot_target(load_target(target), run.target)
     create(run, copied)
     clock = FakeClock(wall_s=1e9)
-    spec = WorkerSpec(run.name, 5, run.workspace, copied, PLUGINS, "bubblewrap")
+    spec = WorkerSpec(run.identity, 5, run.workspace, copied, PLUGINS, "bubblewrap")
     pool = make_pool(spec, clock)
     built = load("policies", policy, {}, offers={"mutators": NAMES})
     search = Search(5, PluginSpec("policies", policy, policy), {}, PLUGINS, (), Limits())
@@ -77,6 +77,7 @@ def journal(policy: str, folder: Path, target: Path, make_pool: Callable[[Worker
             engine.run(started(run, search, copied, repository), SessionOpened(0, limits, "here", 1, "0"))
     finally:
         pool.close()
+        sweep_scratch(spec.run)
     return list(read_journal(run.journal))
 
 

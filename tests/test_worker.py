@@ -29,7 +29,7 @@ def worker(tmp_path: Path) -> Iterator[Worker]:
     plugins = {(Stage.MUTATE, name): PluginSpec("mutators", name, f"{TOYS}:{name}") for name in MUTATORS}
     plugins[Stage.JUDGE, "accuracy"] = PluginSpec("judges", "accuracy", "accuracy")
     plugins[Stage.BENCHMARK, "benchmark"] = PluginSpec("benchmarks", "benchmark", "benchmark")
-    worker = Worker(WorkerSpec(folder.name, 7, folder.workspace, target, plugins, "bubblewrap"))
+    worker = Worker(WorkerSpec(folder.identity, 7, folder.workspace, target, plugins, "bubblewrap"))
     yield worker
     worker.close()
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
+
+from raysearch.target import may_change
 
 GARBAGE = b"]]] this is no program [[[ (((\n"
 FILES_MAX = 6
@@ -42,12 +43,8 @@ def editable_files(program: Path, patterns: Sequence[str]) -> list[str]:
     """Paths of the program's files that a candidate may change, the largest first."""
     files = [path for path in program.rglob("*") if path.is_file() and not path.is_symlink()]
     names = {path.relative_to(program).as_posix(): path.stat().st_size for path in files}
-    inside = [name for name in names if any(_matches(PurePosixPath(name), pattern) for pattern in patterns)]
+    inside = [name for name in names if may_change(name, patterns)]
     return sorted(inside, key=lambda name: (-names[name], name))
-
-
-def _matches(path: PurePosixPath, pattern: str) -> bool:
-    return path.match(pattern) or fnmatchcase(str(path), pattern)
 
 
 def broken(program: Path, files: Sequence[str]) -> Iterator[Broken]:

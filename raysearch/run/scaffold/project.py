@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 import pygit2
@@ -17,7 +16,7 @@ from raysearch.config.targets import load_target
 from raysearch.config.toml import shown, written
 from raysearch.errors import TargetError
 from raysearch.run.scaffold.files import fill, new_folder
-from raysearch.target import Target
+from raysearch.target import Target, may_change
 from raysearch.types import Objective
 
 EXPECTED = {
@@ -122,7 +121,7 @@ def _walk(tree: pygit2.Tree, above: str) -> Iterator[tuple[str, pygit2.Oid, File
 
 def scaffold_project(folder: Path, project: Project, head: Head) -> Target:
     """Write the target to the new folder ``folder``. Raises TargetError, which names every problem."""
-    matching = [name for name in head.files if _editable(name, project.editable)]
+    matching = [name for name in head.files if may_change(name, project.editable)]
     if not matching:
         raise TargetError(
             f"--editable {' '.join(project.editable)}: no tracked file matches; there are {_examples(head)}. Patterns"
@@ -134,10 +133,6 @@ def scaffold_project(folder: Path, project: Project, head: Head) -> Target:
         with (made / "objectives.toml").open("a", encoding="utf-8") as file:
             file.writelines(_objective(objective) for objective in project.objectives)
         return load_target(made)
-
-
-def _editable(name: str, patterns: Sequence[str]) -> bool:
-    return any(PurePosixPath(name).match(pattern) or fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _examples(head: Head) -> str:
