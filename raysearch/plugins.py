@@ -12,6 +12,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,13 +24,14 @@ from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, g
 
 from raysearch.errors import PluginError, UserError, nearest
 
-Kind = Literal["policies", "mutators", "judges", "benchmarks"]
+Kind = Literal["policies", "mutators", "judges", "benchmarks", "agents"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 METHODS: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
     "policies": {"ask": ("view", "slots", "rng"), "tell": ("fact",), "best": ("view",)},
     "mutators": {"mutate": ("workspace", "brief", "rng")},
     "judges": {"judge": ("workspace", "brief", "rng")},
     "benchmarks": {"measure": ("workspace", "rng")},
+    "agents": {"ask": ("workspace", "call")},
 }
 OURS = ("population", "mutators", "evaluators")
 
@@ -93,7 +95,7 @@ def find(kind: Kind, reference: str) -> type:
     if not place:
         place, name = _entry(kind, reference)
     if place.endswith(".py") or "/" in place or "\\" in place:
-        module = _from_file(kind, reference, Path(place).expanduser())
+        module = _from_file(kind, reference, _at_home(place))
     else:
         module = _from_package(kind, reference, place)
     found = getattr(module, name, None)
@@ -255,7 +257,7 @@ def _entry(kind: Kind, name: str) -> tuple[str, str]:
     if name in known:
         module, _, found = known[name].partition(":")
         return module, found
-    path = Path(name).expanduser()
+    path = _at_home(name)
     if name.endswith(".py"):
         classes = _classes_in(path)
         example = classes[0] if len(classes) == 1 else "Class"
@@ -265,6 +267,10 @@ def _entry(kind: Kind, name: str) -> tuple[str, str]:
         f"no {_ONE[kind]} is called {name!r}.{nearest(name, known)} "
         "Your own: package.module:Class or path/to/file.py:Class."
     )
+
+
+def _at_home(place: str) -> Path:
+    return Path(os.path.expanduser(place))  # noqa: PTH111 - Path's own raises for a user whom nobody knows
 
 
 def _classes_in(path: Path) -> list[str]:

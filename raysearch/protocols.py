@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from raysearch.errors import Fault
 from raysearch.facts import Entry, Fact
 from raysearch.target import Target
 from raysearch.types import (
+    Allowance,
     AttemptId,
     Brief,
     Candidate,
@@ -45,6 +47,40 @@ class Completed:
     """Names of processes that it left running, and that were ended with it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """A way out of the sandbox that leads to one server only.
+
+    Inside, ``http://127.0.0.1:port`` answers for ``upstream`` (scheme, host, port and base path). ``headers`` are set
+    on every request on the way, outside the sandbox, so that no key is ever inside; what came in their place is
+    removed.
+    """
+
+    port: int
+    upstream: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A coding agent's own program, as it is started in the sandbox."""
+
+    command: tuple[str, ...]
+    """Words may hold ``{candidate}``, ``{target}``, ``{reference}``, ``{scratch}`` and ``{home}``."""
+    home: Path
+    """A folder of this machine, writable inside, that becomes its HOME (``{home}``)."""
+    stdin: bytes = b""
+    env: Mapping[str, str] = field(default_factory=dict)
+    readable: tuple[Path, ...] = ()
+    """Installed programs and files of this machine, visible inside under the same paths."""
+    relays: tuple[Relay, ...] = ()
+    writable: bool = True
+    """Whether it may change the program's files."""
+    memory_mb: int = 8192
+    processes: int = 512
+    output_kb: int = 16_384
+
+
 class Workspace(Protocol):
     """A program's files, checked out for one job."""
 
@@ -71,6 +107,16 @@ class Workspace(Protocol):
     @property
     def evaluation_seed(self) -> int:
         """The run's hidden seed for inputs: the same for every candidate of the run. Mutators see 0."""
+        ...
+
+    @property
+    def artifacts(self) -> Path:
+        """A folder for this job alone; what is written there (transcripts, profiles) is kept with the run."""
+        ...
+
+    @property
+    def allowance(self) -> Allowance:
+        """What this job may spend on models."""
         ...
 
     def show(self, commit: Commit, path: str) -> str:
@@ -109,6 +155,14 @@ class Workspace(Protocol):
         as seen inside; ``cwd`` is a folder at or below one of them. A first word ``python`` is the interpreter
         that raysearch runs under.
         Raises SandboxFault if the sandbox cannot be set up.
+        """
+        ...
+
+    def host(self, guest: Guest, *, timeout_s: float, cancel: threading.Event | None = None) -> Completed:
+        """Run an agent's own program in a sandbox in which it may edit the program at ``{candidate}``.
+
+        It sees the target's public parts, its own ``home``, and of the network only the guest's relays. Everything
+        that it started is gone when this returns. Raises SandboxFault if the sandbox cannot be set up.
         """
         ...
 

@@ -109,6 +109,8 @@ class State:
                 require(record.change is not None, "judged after mutated")
                 require(judge not in record.verdicts, "each judge speaks once")
                 record.verdicts[judge] = verdict
+                if verdict.usage is not None and fact.reused_from is None:
+                    self.cost_usd += verdict.usage.cost_usd
             case Measured(attempt, benchmark, measurements):
                 record = self._open(attempt)
                 require(record.change is not None, "measured after mutated")

@@ -118,7 +118,10 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a mutation cost. A mutator that failed spent it too."""
+    """What a mutation, or a judge's word, cost. A mutator that failed spent it too.
+
+    ``tokens_in`` is all input, of which ``tokens_cached`` came from the provider's cache.
+    """
 
     cost_usd: float = 0.0
     tokens_in: int = 0
@@ -126,6 +129,36 @@ class Usage:
     tokens_out: int = 0
     calls: int = 0
     model: str = ""
+    turns: int = 0
+    """How often the model was heard, tool calls included."""
+    session: str = ""
+    """The agent's own name of the conversation."""
+
+    def __add__(self, other: Usage) -> Usage:
+        """Both together; names are the later ones."""
+        return Usage(
+            self.cost_usd + other.cost_usd,
+            self.tokens_in + other.tokens_in,
+            self.tokens_cached + other.tokens_cached,
+            self.tokens_out + other.tokens_out,
+            self.calls + other.calls,
+            other.model or self.model,
+            self.turns + other.turns,
+            other.session or self.session,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What one job may spend on models; ``None`` is no limit."""
+
+    cost_usd: float | None = None
+    tokens: int | None = None
+    """Input (cached too) and output together."""
+    calls: int | None = None
+
+
+UNLIMITED = Allowance()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +198,8 @@ class Verdict:
     feedback: str = ""
     cases: tuple[Case, ...] = ()
     conditions: Mapping[str, str] = field(default_factory=dict)
+    usage: Usage | None = None
+    """What it cost, where a model judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +282,7 @@ class Job:
     lineage: str = ""
     opened_at_s: float = 0.0
     """Wall clock at which the attempt was opened (seconds since 1970): the date of its commit."""
+    allowance: Allowance = Allowance()
 
 
 Result = Change | Verdict | tuple[Measurement, ...]

@@ -40,6 +40,8 @@ class WorkerSpec:
     plugins: Mapping[tuple[Stage, str], PluginSpec]
     sandbox: str
     """Back-end that was chosen at the start: ``bubblewrap``, ``landlock`` or ``none``."""
+    artifacts: Path | None = None
+    """Where what jobs leave (transcripts, profiles) is kept; nowhere if None."""
 
 
 @dataclass(slots=True)
@@ -90,7 +92,12 @@ class Worker:
         plugin = self._plugin(job.stage, job.plugin)
         target = self.spec.target
         sandbox = self._sandbox if job.stage is Stage.MUTATE else self._evaluations
-        with checked_out(job.base, self._folder, target, self._repository, sandbox, secret) as workspace:
+        kept = None
+        if self.spec.artifacts is not None:
+            kept = self.spec.artifacts / str(job.attempt) / f"{job.stage}-{job.plugin}-{job.try_number + 1}"
+        with checked_out(
+            job.base, self._folder, target, self._repository, sandbox, secret, kept, job.allowance
+        ) as workspace:
             match job.stage:
                 case Stage.MUTATE:
                     mutation = cast(Mutator, plugin).mutate(workspace, job.brief, rng)

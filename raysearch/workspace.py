@@ -5,16 +5,18 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from raysearch.protocols import Completed
+from raysearch.errors import SandboxFault
+from raysearch.protocols import Completed, Guest
 from raysearch.repository import Repository
 from raysearch.sandbox import Mount, Sandbox
 from raysearch.target import Target
-from raysearch.types import Commit
+from raysearch.types import UNLIMITED, Allowance, Commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,15 @@ class Checkout:
     repository: Repository
     sandbox: Sandbox
     evaluation_seed: int = 0
+    kept: Path | None = None
+    """Where `artifacts` lie; beside the program, and lost with it, if nowhere."""
+    allowance: Allowance = Allowance()
+
+    @property
+    def artifacts(self) -> Path:
+        folder = self.kept or self.path.parent / "artifacts"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def show(self, commit: Commit, path: str) -> str:
         return self.repository.show(commit, path)
@@ -81,6 +92,9 @@ class Checkout:
             timeout_s=timeout_s,
         )
 
+    def host(self, guest: Guest, *, timeout_s: float, cancel: threading.Event | None = None) -> Completed:
+        raise SandboxFault(f"the sandbox {self.sandbox.name!r} cannot host {guest.command[0]}")
+
 
 def _filled(word: str, words: Mapping[str, str]) -> str:
     for name, path in words.items():
@@ -97,7 +111,14 @@ def _below(mounts: Mapping[str, Mount], cwd: str) -> Mount:
 
 @contextmanager
 def checked_out(
-    commit: Commit, under: Path, target: Target, repository: Repository, sandbox: Sandbox, evaluation_seed: int
+    commit: Commit,
+    under: Path,
+    target: Target,
+    repository: Repository,
+    sandbox: Sandbox,
+    evaluation_seed: int,
+    kept: Path | None = None,
+    allowance: Allowance = UNLIMITED,
 ) -> Iterator[Checkout]:
     """A fresh workspace at ``commit`` in a new folder below ``under``, removed at the end."""
     folder = Path(tempfile.mkdtemp(dir=under))
@@ -105,7 +126,8 @@ def checked_out(
         scratch = folder / "scratch"
         scratch.mkdir()
         repository.checkout(commit, folder / "program")
-        yield Checkout(folder / "program", commit, scratch, target, repository, sandbox, evaluation_seed)
+        program = folder / "program"
+        yield Checkout(program, commit, scratch, target, repository, sandbox, evaluation_seed, kept, allowance)
     finally:
         _remove(folder)
 

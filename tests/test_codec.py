@@ -66,10 +66,12 @@ def some(items: st.SearchStrategy[object]) -> st.SearchStrategy[tuple[object, ..
     return st.lists(items, max_size=3).map(tuple)
 
 
-usages = st.builds(Usage, number, whole, whole, whole, whole, text)
+usages = st.builds(Usage, number, whole, whole, whole, whole, text, whole, text)
 mutations = st.builds(Mutation, text, text, usages)
 changes = st.builds(Change, commits, trees, mutations, text)
-verdicts = st.builds(Verdict, st.booleans(), text, some(st.builds(Case, text, st.booleans(), text)), conditions)
+verdicts = st.builds(
+    Verdict, st.booleans(), text, some(st.builds(Case, text, st.booleans(), text)), conditions, st.none() | usages
+)
 measurements = st.builds(Measurement, text, some(number), text, goals, conditions)
 inspirations = st.builds(Inspiration, ids, commits, st.dictionaries(text, number, max_size=3), text)
 briefs = st.builds(Brief, text, text, some(inspirations), some(text), text)
@@ -119,7 +121,7 @@ def test_a_line_is_plain_json_with_its_kind() -> None:
         "fact": {
             "attempt": 7,
             "judge": "accuracy",
-            "verdict": {"passed": False, "feedback": "no", "cases": [], "conditions": {}},
+            "verdict": {"passed": False, "feedback": "no", "cases": [], "conditions": {}, "usage": None},
             "reused_from": None,
             "worker": "",
             "took_s": 0.0,

@@ -151,7 +151,10 @@ def _environment(target: Target) -> str:
 
 
 def _pool(folder: RunFolder, search: Search, target: Target, sandbox: str) -> Pool:
-    spec = WorkerSpec(folder.identity, search.seed, folder.workspace, target, dict(search.plugins), sandbox)
+    plugins = dict(search.plugins)
+    spec = WorkerSpec(
+        folder.identity, search.seed, folder.workspace, target, plugins, sandbox, artifacts=folder.attempts
+    )
     if search.pool == "inline":
         return InlinePool(Worker(spec))
     from raysearch.pools.ray import RayPool

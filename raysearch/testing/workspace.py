@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +17,10 @@ from textwrap import dedent
 
 from raysearch.config.targets import load_target
 from raysearch.errors import SandboxFault
-from raysearch.protocols import Completed
+from raysearch.protocols import Completed, Guest
 from raysearch.repository import Repository
 from raysearch.target import Target
-from raysearch.types import Commit
+from raysearch.types import Allowance, Commit
 
 PROGRAM: Mapping[str, str] = {"answer.py": "VALUE = 3  # tune: int 0..100\n"}
 """A good program for `tiny_target`."""
@@ -119,6 +120,13 @@ class FolderWorkspace:
     scratch: Path
     repository: Repository
     evaluation_seed: int = 0
+    allowance: Allowance = Allowance()
+
+    @property
+    def artifacts(self) -> Path:
+        folder = self.scratch.parent / "artifacts"
+        folder.mkdir(exist_ok=True)
+        return folder
 
     @classmethod
     def make(
@@ -193,6 +201,10 @@ class FolderWorkspace:
         took_s = time.monotonic() - began
         said, complained = stdout.decode(errors="replace"), stderr.decode(errors="replace")
         return Completed(process.returncode, said, complained, took_s, ended_by)
+
+    def host(self, guest: Guest, *, timeout_s: float, cancel: threading.Event | None = None) -> Completed:  # noqa: ARG002
+        """Agents' own programs are not for a workspace without a sandbox. Raises SandboxFault."""
+        raise SandboxFault(f"{guest.command[0]} needs a sandbox")
 
     def _filled(self, word: str) -> str:
         for name, path in (
