@@ -74,7 +74,7 @@ def load(where: str) -> Scripted:
     turns = isinstance(found, list | tuple) and all(isinstance(turn, Turn) for turn in found)
     if not (callable(found) or isinstance(found, Turn) or turns):
         raise UserError(
-            f"--script {where}: {name} is {type(found).__name__}: wanted a function, a Turn or a list of them"
+            f"--script {where}: {name} must be a function, a Turn or a list of turns, is {type(found).__name__}"
         )
     served: Scripted = found
     return served

@@ -42,7 +42,8 @@ class Anthropic:
         messages = required(body, "messages", list, "a list")
         if not messages:
             raise BadRequest("messages: at least one message is required")
-        turns = merged([_message(message, index) for index, message in enumerate(messages)])
+        spoken = [_message(message, index) for index, message in enumerate(messages)]
+        turns = merged([message for message in spoken if message.role != "system"])
         paired(turns)
         config = body.get("output_config") or {}
         wanted = config.get("format") or body.get("output_format") or {}
@@ -51,7 +52,7 @@ class Anthropic:
             dialect="anthropic",
             model=required(body, "model", str, "a string"),
             messages=turns,
-            system=text_of(body.get("system")),
+            system="\n".join([text_of(body.get("system")), *(m.text for m in spoken if m.role == "system")]),
             tools=tuple(_tool(tool) for tool in body.get("tools") or ()),
             stream=bool(body.get("stream")),
             schema=wanted.get("schema"),
