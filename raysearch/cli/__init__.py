@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from raysearch.cli.commands import root
 from raysearch.cli.exits import status_of
+from raysearch.errors import UserError
 
 __all__ = ["main"]
 
@@ -15,7 +18,18 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its status; `raysearch.cli.exits` lists them."""
     try:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # whatever its encoding, and whatever a file is called
+            sys.stdout.reconfigure(errors="backslashreplace")
+        _check_folder()
         status = root.main(args=None if arguments is None else list(arguments), standalone_mode=False)
     except BaseException as error:
         status = status_of(error)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _check_folder() -> None:
+    """Raise UserError if the working directory is gone: everything is relative to it."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UserError(f"the working folder cannot be used ({error.strerror}): cd to another one") from None

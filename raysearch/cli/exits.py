@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import sys
 import tempfile
@@ -29,6 +30,8 @@ from raysearch.errors import Fault, Invariant, LedgerError, RaysearchError, User
 
 EMPTY, USER, BUG, LEDGER, INTERRUPTED = 1, 2, 70, 74, 130
 ISSUES = "the project's issue tracker"
+LINES_MAX, LINE_CHARS_MAX = 60, 600
+"""Of one message."""
 
 
 def status_of(error: BaseException) -> int:
@@ -41,7 +44,9 @@ def status_of(error: BaseException) -> int:
         case click.exceptions.Exit():
             return error.exit_code
         case click.ClickException():
-            error.show()
+            shown = io.StringIO()
+            error.show(shown)
+            click.echo(clear(shown.getvalue().rstrip("\n")), err=True)
             return error.exit_code
         case click.Abort() | KeyboardInterrupt():
             return _say("interrupted", INTERRUPTED)
@@ -86,6 +91,25 @@ def _noted(error: BaseException) -> str:
     return "\n".join([str(error), *getattr(error, "__notes__", ())])
 
 
+def clear(text: str) -> str:
+    """``text`` for a terminal: nothing in it moves the cursor, no line is endless, and there are not too many lines.
+
+    It may quote what somebody typed, or what is in a file.
+    """
+    lines = text.split("\n")
+    if len(lines) > LINES_MAX:
+        lines = [*lines[:LINES_MAX], f"… and {len(lines) - LINES_MAX} more lines"]
+    return "\n".join(map(_shortened, lines))
+
+
+def _shortened(line: str) -> str:
+    """Printable, and its middle cut out where it is too long: what is wrong stands at either end."""
+    if len(line) > LINE_CHARS_MAX:
+        half = LINE_CHARS_MAX // 2
+        line = f"{line[:half]} … ({len(line) - 2 * half} characters) … {line[-half:]}"
+    return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in line)
+
+
 def _say(text: str, status: int) -> int:
-    click.echo(f"raysearch: {text}", err=True)
+    click.echo(f"raysearch: {clear(text)}", err=True)
     return status

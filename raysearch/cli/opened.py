@@ -17,6 +17,9 @@ from raysearch.run.folder import RunFolder
 from raysearch.types import SEED, AttemptId, Commit
 from raysearch.views import Projection, entries_of, fold
 
+DIGITS_MAX = 18
+"""Of an attempt's number; no run comes so far."""
+
 
 @dataclass(frozen=True, slots=True)
 class OpenedRun:
@@ -60,8 +63,9 @@ class OpenedRun:
             return best.id
         if name == "seed":
             return SEED
-        if name.removeprefix("#").isdecimal():
-            return AttemptId(int(name.removeprefix("#")))
+        bare = name.removeprefix("#")
+        if bare.isdecimal() and len(bare) <= DIGITS_MAX:
+            return AttemptId(int(bare))
         raise RunError(f"{name!r} is no attempt of {self.folder.name}: give a number, seed or best")
 
     def change(self, trace: Sequence[Entry]) -> tuple[Commit, Commit] | None:

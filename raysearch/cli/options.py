@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 SANDBOXES = ("auto", "bubblewrap", "landlock", "none")
 _UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+SECONDS_MAX = 1e9
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg] # generic only from click 8.4 on
@@ -28,12 +30,24 @@ class Duration(click.ParamType):  # type: ignore[type-arg] # generic only from c
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         text = str(value).strip().lower()
         try:
-            return float(text)
+            seconds = float(text)
         except ValueError:
             parts = _PART.findall(text)
-        if not parts or "".join(number + unit for number, unit in parts) != text:
+            whole = parts and "".join(number + unit for number, unit in parts) == text
+            seconds = sum(float(number) * _UNIT_S[unit] for number, unit in parts) if whole else math.nan
+        if not 0 <= seconds <= SECONDS_MAX:
             self.fail(f"{value!r} is no duration: give seconds, or as in 90s, 15m, 1h30m, 2d.", param, ctx)
-        return sum(float(number) * _UNIT_S[unit] for number, unit in parts)
+        return seconds
+
+
+class Number(click.FloatRange):
+    """A number within bounds, which what is not a number is not."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
 
 
 Decorated = Callable[..., Any]

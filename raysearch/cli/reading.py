@@ -17,7 +17,19 @@ def print_json(value: Mapping[str, object]) -> None:
     """One object on one line; numbers that are not finite become null."""
     import msgspec
 
-    click.echo(msgspec.json.encode(value))
+    try:
+        click.echo(msgspec.json.encode(value))
+    except UnicodeEncodeError:  # a path with bytes that are not UTF-8
+        click.echo(msgspec.json.encode(_utf8(value)))
+
+
+def _utf8(value: object) -> object:
+    """The same with such bytes as ``\\udcff``."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {_utf8(key): _utf8(item) for key, item in value.items()}
+    return [_utf8(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _is_attempt(text: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from raysearch.cli import completing
-from raysearch.cli.options import Duration, configuration_of, run_flags, session_flags
+from raysearch.cli.options import Duration, Number, configuration_of, run_flags, session_flags
 from raysearch.cli.suggest import RUNS_DIR, Command, as_json
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ MUTATE_S, JUDGE_S, BENCHMARK_S, SPREAD = 60.0, 5.0, 30.0, 0.3
 @click.option("--mutate-s", type=Duration(), help=f"A mutation takes so long.  [default: {MUTATE_S:g}]")
 @click.option("--judge-s", type=Duration(), help=f"Each judge takes so long.  [default: {JUDGE_S:g}]")
 @click.option("--benchmark-s", type=Duration(), help=f"Each benchmark takes so long.  [default: {BENCHMARK_S:g}]")
-@click.option("--mutate-usd", type=click.FloatRange(0), help="A mutation costs so much.  [default: 0]")
-@click.option("--admitted", type=click.FloatRange(0, 1), help="Share of attempts that pass.  [default: 0.5]")
-@click.option("--spread", type=click.FloatRange(0, 3), help=f"Of durations, relative.  [default: {SPREAD}]")
+@click.option("--mutate-usd", type=Number(0, 1e9), help="A mutation costs so much.  [default: 0]")
+@click.option("--admitted", type=Number(0, 1), help="Share of attempts that pass.  [default: 0.5]")
+@click.option("--spread", type=Number(0, 3), help=f"Of durations, relative.  [default: {SPREAD}]")
 @as_json
 def rehearse(
     target: str | None,

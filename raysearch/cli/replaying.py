@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from raysearch.sinks.progress import Progress
     from raysearch.types import Job
 
+SLOWEST = 0.01
+"""Times as fast as it was."""
 LONGEST_WAIT_S = 0.25
 """Between looks at the clock, so that Ctrl-C is heard."""
 
@@ -35,8 +37,10 @@ class Speed(click.ParamType):  # type: ignore[type-arg] # generic only from clic
             speed = math.inf if text == "max" else float(text.removesuffix("x"))
         except ValueError:
             speed = math.nan
-        if not speed > 0:
-            self.fail(f"{value!r} is no speed: give a number above 0, as in 10, or max.", param, ctx)
+        if not speed >= SLOWEST:
+            self.fail(
+                f"{value!r} is no speed: give a number above 0 ({SLOWEST} or more), as in 10, or max.", param, ctx
+            )
         return speed
 
 
@@ -60,7 +64,7 @@ def replay(run: str | None, speed: float, runs_dir: str, as_json: bool) -> None:
     from raysearch.views import summary
 
     folder = RunFolder.find(run, Path(runs_dir))
-    showing = Replay(speed, quiet=as_json)
+    showing = Replay(math.inf if as_json else speed, quiet=as_json)
     try:
         for entry in read_journal(folder.journal):
             showing.told(entry)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from raysearch.config.choices import contradictions
 from raysearch.config.problems import sentences, together
 from raysearch.config.settings import Settings
-from raysearch.config.toml import Keys, read, shown, written, written_key
+from raysearch.config.toml import DEPTH_MAX, Keys, at_home, has_long_key, read, shown, written, written_key
 from raysearch.errors import ConfigError
 
 FLAGS: Mapping[str, str] = {
@@ -78,7 +78,7 @@ def set_override(text: str) -> Override:
     """The override of ``--set a.b=value``: a TOML value, or a bare word as text. Raises ConfigError."""
     path, equals, value = text.partition("=")
     keys = tuple(part.strip() for part in path.split("."))
-    if not equals or not all(keys):
+    if not equals or not all(keys) or len(keys) > DEPTH_MAX:
         raise ConfigError(f"--set {text!r}: write --set section.key=value, as in --set limits.max_candidates=40")
     return Override(keys, _value(value.strip()), "--set")
 
@@ -94,6 +94,8 @@ def target_override(target: str) -> Override:
 
 
 def _value(text: str) -> Any:
+    if has_long_key(text):
+        return text
     try:
         found = tomllib.loads(f"value = {text}")
     except (tomllib.TOMLDecodeError, RecursionError, ValueError):
@@ -131,7 +133,8 @@ def configure(
         settings = Settings.model_validate(layers.data)
     except ValidationError as error:
         raise ConfigError(together("the configuration", sentences(error, Settings, layers.place))) from None
-    problems = [f"{layers.place(keys)}: {problem}" for keys, problem in contradictions(settings, known or {})]
+    wrong = [*_unwritable(layers.data), *contradictions(settings, known or {})]
+    problems = [f"{layers.place(keys)}: {problem}" for keys, problem in wrong]
     if problems:
         raise ConfigError(together("the configuration", problems))
     return Configuration(settings, layers.origins)
@@ -158,8 +161,9 @@ class _Layers:
                 table.setdefault(keys[-1], {})
                 self.places.setdefault(keys, _nearest_place(places, keys))
             else:
-                for old in [old for old in self.origins if old[: len(keys)] == keys]:
-                    del self.origins[old]
+                if isinstance(table.get(keys[-1]), dict):  # a table gives way, with all that was in it
+                    for old in [old for old in self.origins if old[: len(keys)] == keys]:
+                        del self.origins[old]
                 table[keys[-1]] = value
                 self.places[keys] = self.origins[keys] = _nearest_place(places, keys)
 
@@ -178,6 +182,23 @@ def _nearest_place(places: Mapping[Keys, str], keys: Keys) -> str:
     return next(places[keys[:length]] for length in range(len(keys), -1, -1) if keys[:length] in places)
 
 
+def _unwritable(data: Mapping[str, Any]) -> Iterator[tuple[Keys, str]]:
+    """Texts from the command line, or a path of this machine, that no file of a run could hold."""
+    for keys, value in _leaves(data, ()):
+        texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
+        bad = next((text for text in (*keys, *texts) if not _is_utf8(text)), None)
+        if bad is not None:
+            yield keys, f"{'.'.join(keys)} holds bytes that are not UTF-8, {bad!a}: rename the file or folder."
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _leaves(data: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
     for key, value in data.items():
         keys = (*above, key)
@@ -191,7 +212,7 @@ def _anchored(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The same data with paths made absolute, seen from ``folder``. What is not text is left for validation."""
 
     def path(value: Any) -> Any:
-        return os.path.normpath(folder.absolute() / Path(value).expanduser()) if _is_path(value) else value
+        return os.path.normpath(folder.absolute() / at_home(value)) if _is_path(value) else value
 
     def reference(value: Any) -> Any:
         place, colon, name = value.rpartition(":") if isinstance(value, str) else ("", "", "")

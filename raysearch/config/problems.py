@@ -13,6 +13,8 @@ from raysearch.errors import nearest
 
 Where = Callable[[Keys], str]
 _SHOWN_MAX = 60
+PROBLEMS_MAX = 20
+"""So many are spelt out; the others are counted."""
 _WORDS = {
     "a valid tuple": "a list",
     "Tuple": "",
@@ -25,17 +27,17 @@ _WORDS = {
 
 def sentences(error: ValidationError, model: type[BaseModel], where: Where) -> list[str]:
     """One sentence a finding, in the order of the file; ``where`` gives the place of a key."""
-    return [f"{where(keys)}: {_sentence(keys, finding, model)}" for keys, finding in _findings(error)]
+    found = _findings(error)
+    told = [f"{where(keys)}: {_sentence(keys, finding, model)}" for keys, finding in found[:PROBLEMS_MAX]]
+    more = len(found) - PROBLEMS_MAX
+    return [*told, f"{where(found[PROBLEMS_MAX][0])}: and {more} more problems from here on."] if more > 0 else told
 
 
 def _findings(error: ValidationError) -> list[tuple[Keys, Any]]:
     """What was found, without what merely follows from something found deeper inside."""
     found: list[tuple[Keys, Any]] = [(tuple(finding["loc"]), finding) for finding in error.errors(include_url=False)]
-    return [
-        (keys, finding)
-        for keys, finding in found
-        if not any(len(other) > len(keys) and other[: len(keys)] == keys for other, _ in found)
-    ]
+    outer = {keys[:length] for keys, _ in found for length in range(len(keys))}
+    return [(keys, finding) for keys, finding in found if keys not in outer]
 
 
 def _sentence(keys: Keys, finding: Any, model: type[BaseModel]) -> str:

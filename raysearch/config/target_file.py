@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from keyword import iskeyword
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
@@ -64,7 +64,7 @@ class CandidateTable(Table):
     @classmethod
     def _inside(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in patterns:
-            if not is_inside(pattern):
+            if not is_inside(pattern) or not PurePosixPath(pattern).parts:
                 raise ValueError(f"should hold patterns relative to the program's folder, which {pattern!r} is not")
         return patterns
 
@@ -168,7 +168,7 @@ class TargetFile(Table):
     warm: WarmTable = WarmTable()
     environment: dict[str, str] = Field(default_factory=dict)
     resources: ResourcesTable = ResourcesTable()
-    tunables: Annotated[tuple[TunableTable, ...], Field(strict=False)] = ()
+    tunables: Annotated[tuple[TunableTable, ...], Field(strict=False, max_length=1000)] = ()
     check: CheckTable = CheckTable()
 
     @field_validator("name")

@@ -16,7 +16,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from raysearch.config.target_file import (
     read_objectives_file,
     read_target_file,
 )
-from raysearch.config.toml import read_text, shown, written, written_key
+from raysearch.config.toml import at_home, read_text, shown, written, written_key
 from raysearch.errors import TargetError
 from raysearch.target import EvaluatorCommand, Target
 from raysearch.types import Objective
@@ -55,11 +56,12 @@ def load_target(root: Path, objectives: Sequence[str] = ()) -> Target:
     ``objectives`` are ``NAME:max`` or ``NAME:min``, the first primary; they take the place of objectives.toml.
     Raises TargetError, which names every problem found.
     """
-    root = root.expanduser().absolute()
+    root = at_home(root).absolute()
     problems: list[str] = []
-    if folders.absent(root, "no such target folder", problems, folder=True):
-        raise TargetError(problems[0])
-    return _load(_Places(root, root / REFERENCE, root / CHECKER, root / BENCHMARK), objectives)
+    with _readable():
+        if folders.absent(root, "no such target folder", problems, folder=True):
+            raise TargetError(problems[0])
+        return _load(_Places(root, root / REFERENCE, root / CHECKER, root / BENCHMARK), objectives)
 
 
 def target_from_parts(ref: Path, acc_checker: Path, bench: Path, objectives: Sequence[str] = ()) -> Target:
@@ -68,8 +70,19 @@ def target_from_parts(ref: Path, acc_checker: Path, bench: Path, objectives: Seq
     OBJECTIVE.md, and objectives.toml, seed/, recipes/ and target.toml if any, are read from beside ``ref``.
     Raises TargetError, which names every problem found.
     """
-    ref, acc_checker, bench = (path.expanduser().absolute() for path in (ref, acc_checker, bench))
-    return _load(_Places(ref.parent, ref, acc_checker, bench), objectives)
+    ref, acc_checker, bench = (at_home(path).absolute() for path in (ref, acc_checker, bench))
+    with _readable():
+        return _load(_Places(ref.parent, ref, acc_checker, bench), objectives)
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """What cannot even be looked at, such as a path that is too long, is the target's fault."""
+    try:
+        yield
+    except OSError as problem:
+        place = shown(Path(problem.filename)) if problem.filename else "target"
+        raise TargetError(f"{place}: cannot be read: {problem.strerror or problem}.") from None
 
 
 def _load(places: _Places, flags: Sequence[str]) -> Target:

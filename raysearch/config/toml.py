@@ -6,9 +6,13 @@ that it cannot place (inside an inline table) takes the line of the closest tabl
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import stat
 import tomllib
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +24,8 @@ Keys = tuple[str | int, ...]
 """The way to a value: table and key names; a number picks an element of an array of tables, from 0."""
 
 BYTES_MAX = 1_000_000
+DEPTH_MAX = 50
+"""Of tables and lists in each other, and of the parts of a dotted key."""
 _PART = re.compile(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*""")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -42,16 +48,29 @@ class Document:
 
 
 def shown(path: Path) -> str:
-    """``path`` as a person would type it: relative to the working directory where it lies below it."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except (ValueError, OSError):
-        return str(path)
+    """``path`` as a person would type it: relative to the working directory where it lies below it.
+
+    Bytes that are not UTF-8 come as ``\\udcff``, so that it can be printed and written anywhere.
+    """
+    with contextlib.suppress(ValueError, OSError):
+        path = path.relative_to(Path.cwd())
+    return str(path).encode("utf-8", "backslashreplace").decode()
+
+
+def at_home(path: Path | str) -> Path:
+    """``path`` with ``~`` as the home folder; that of a user whom nobody knows stays as it is, as in a shell."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path's own raises for such a user
 
 
 def read(path: Path, error: type[UserError]) -> Document:
-    """The document at ``path``. Raises ``error`` if it is missing, too large (1 MB), not UTF-8 or not TOML."""
+    """The document at ``path``.
+
+    Raises ``error`` if it is missing, too large (1 MB), not UTF-8, not TOML, or nested more than `DEPTH_MAX` deep.
+    """
     text = read_text(path, error)
+    too_deep = f"{shown(path)}: not readable as TOML: something in it is nested more than {DEPTH_MAX} deep."
+    if has_long_key(text):  # for which tomllib would take minutes
+        raise error(too_deep)
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
@@ -59,33 +78,74 @@ def read(path: Path, error: type[UserError]) -> Document:
         what = re.sub(r"\s*\(at .*?\)$", "", str(problem))
         at = f":{found[1]}:{found[2]}" if found else _second_value(text)
         raise error(f"{shown(path)}{at}: not valid TOML: {what}.") from None
-    except (RecursionError, ValueError) as problem:
-        raise error(f"{shown(path)}: not readable as TOML: {problem}.") from None
+    except RecursionError:
+        raise error(too_deep) from None
+    except ValueError as problem:
+        long = "limit" in str(problem) and "digits" in str(problem)  # Python's own limit on whole numbers
+        told = "it holds a number of thousands of digits" if long else str(problem)
+        raise error(f"{shown(path)}: not readable as TOML: {told}.") from None
+    if _is_deep(data):
+        raise error(too_deep)
     return Document(path, data, key_lines(text))
+
+
+def has_long_key(text: str) -> bool:
+    """Whether more than `DEPTH_MAX` words stand in a row in ``text`` with nothing but dots between them."""
+    row = 0
+    for piece in text.split("."):
+        row = row + 1 if _PART.fullmatch(piece) else 0
+        if row > DEPTH_MAX:
+            return True
+    return False
+
+
+def _is_deep(data: object) -> bool:
+    """Whether tables and lists lie in each other more than `DEPTH_MAX` deep."""
+    level: list[object] = [data]
+    for _ in range(DEPTH_MAX + 1):
+        inner = [list(item.values()) if isinstance(item, dict) else item for item in level]
+        level = [found for item in inner if isinstance(item, list) for found in item if isinstance(found, dict | list)]
+    return bool(level)
 
 
 def _second_value(text: str) -> str:
     """``:line`` of the first key that has a value already, which ``tomllib`` reports without a place."""
-    lines = text.split("\n")[:1000]
-    for number in range(1, len(lines) + 1):
-        try:
-            tomllib.loads("\n".join(lines[:number]))
-        except tomllib.TOMLDecodeError as problem:
-            if "Cannot overwrite" in str(problem):
-                return f":{number}"
-    return ""
+    lines = text.split("\n")
+    number = bisect_left(range(len(lines)), True, key=lambda index: _overwrites("\n".join(lines[: index + 1])))
+    return f":{number + 1}" if number < len(lines) else ""
+
+
+def _overwrites(text: str) -> bool:
+    """Whether some key has a value already. With more text behind it, it still has."""
+    try:
+        tomllib.loads(text)
+    except (ValueError, RecursionError) as problem:
+        return "Cannot overwrite" in str(problem)
+    return False
 
 
 def read_text(path: Path, error: type[UserError]) -> str:
-    """The text of a small UTF-8 file. Raises ``error``."""
+    """The text of a small UTF-8 file, without a byte order mark, its lines ended by ``\\n``. Raises ``error``.
+
+    Pipes and devices, which might never end, are not read.
+    """
     try:
-        if path.stat().st_size > BYTES_MAX:
-            raise error(f"{shown(path)}: larger than {BYTES_MAX // 1000} kB, which no file of this kind should be.")
-        return path.read_bytes().decode("utf-8").replace("\r\n", "\n")
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise error(f"{shown(path)}: cannot be read: it is no plain file.")
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                content = file.read(BYTES_MAX + 1)
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as problem:
+        raise error(f"{shown(path)}: cannot be read: {getattr(problem, 'strerror', None) or problem}.") from None
+    if len(content) > BYTES_MAX:
+        raise error(f"{shown(path)}: larger than {BYTES_MAX // 1000} kB, which no file of this kind should be.")
+    try:
+        return re.sub(r"(?<!\r)\r+\n", "\n", content.decode("utf-8-sig"))
     except UnicodeDecodeError as problem:
         raise error(f"{shown(path)}: not UTF-8 text (byte {problem.start}): save it as UTF-8.") from None
-    except OSError as problem:
-        raise error(f"{shown(path)}: cannot be read: {problem.strerror or problem}.") from None
 
 
 def key_lines(text: str) -> dict[Keys, int]:

@@ -29,9 +29,10 @@ def fetch(source: str, into: Path, run: str | None = None) -> RunFolder:
     ``run`` may be left out where ``source`` has one run only. Raises RunError, also if the run has gone on here by
     itself, or is being driven.
     """
-    into.mkdir(parents=True, exist_ok=True)
     source = str(Path(source).resolve()) if Path(source).exists() else source
-    name = _chosen(source, run, list(runs_in(source, into)))
+    with tempfile.TemporaryDirectory(prefix="raysearch-fetch-") as nowhere:  # in no repository, whose settings count
+        name = _chosen(source, run, list(runs_in(source, Path(nowhere))))
+    into.mkdir(parents=True, exist_ok=True)
     place = RunFolder(into.resolve() / name)
     if place.path.exists():
         if not place.journal.is_file():

@@ -68,7 +68,7 @@ class RunFolder:
         """A new folder, named by the time and ``name``. Raises RunError."""
         stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-') or 'run'}"
         for number in range(1, 1000):
-            folder = cls((runs_dir / (stem if number == 1 else f"{stem}-{number}")).resolve())
+            folder = cls(Path(os.path.realpath(runs_dir / (stem if number == 1 else f"{stem}-{number}"))))
             try:
                 folder.path.mkdir(parents=True)
             except FileExistsError:

@@ -31,7 +31,7 @@ def in_job(environment: Mapping[str, str] = os.environ) -> bool:
 
 def runs_dir(environment: Mapping[str, str] = os.environ) -> str:
     """Where runs are kept if nothing is said."""
-    return str(Path(RUNS_DIR_IN_JOB).expanduser()) if in_job(environment) else RUNS_DIR
+    return os.path.expanduser(RUNS_DIR_IN_JOB) if in_job(environment) else RUNS_DIR  # noqa: PTH111 - raises never
 
 
 def defaults(environment: Mapping[str, str] = os.environ) -> list[Override]:
@@ -48,7 +48,7 @@ def defaults(environment: Mapping[str, str] = os.environ) -> list[Override]:
 
 def package_of(path: Path) -> Path | None:
     """The unpacked working folder of a job that ``path`` is, or lies in; None elsewhere."""
-    for place in (path.absolute(), path.resolve()):
+    for place in (path.absolute(), Path(os.path.realpath(path))):  # Path.resolve raises for a link to itself
         parts = place.parts
         for index in range(len(parts) - len(_PACKAGES)):
             if parts[index : index + len(_PACKAGES)] == _PACKAGES:

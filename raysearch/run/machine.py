@@ -178,9 +178,16 @@ def settings(environment: Mapping[str, str] = os.environ) -> Iterator[Finding]:
         )
         yield note("RAY_ADDRESS", told)
     in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in environment
-    if in_job and float(environment.get("RAY_JOB_STOP_WAIT_TIME_S", "3")) < 15:
+    if in_job and not _at_least(environment.get("RAY_JOB_STOP_WAIT_TIME_S", "3"), 15.0):
         told = "below 15: `ray job stop` kills the driver before it has let go in order (the run stays resumable)"
         yield warn("RAY_JOB_STOP_WAIT_TIME_S", told, "set it to 30 in the job's runtime_env env_vars")
+
+
+def _at_least(text: str, least: float) -> bool:
+    try:
+        return float(text) >= least
+    except ValueError:
+        return False
 
 
 def _memory_mb() -> int:

@@ -22,6 +22,9 @@ from raysearch.types import AttemptId, Job, Outcome, Stage
 ATTEMPTS_MAX = 2000
 """Attempts rehearsed of a run that no limit ends."""
 UNLIMITED = f"no limit ends it: {ATTEMPTS_MAX} attempts rehearsed"
+REHEARSED_MAX = 20_000
+"""Attempts rehearsed of any run: some ten seconds, and more would tell nothing new."""
+CUT = f"it would go on: {REHEARSED_MAX} attempts rehearsed"
 PACE_S = (0.5, 30.0)
 """How often the driver looks at its limits, at least and at most: as in production where jobs are short."""
 HOUR_S = 3600.0
@@ -91,8 +94,10 @@ def rehearse(search: Search, target: Target, assumed: Assumptions) -> Outlook:
     policy = cast(Policy, load("policies", search.policy.reference, search.policy.options, offers=search.offers))
     clock, world, limits = FakeClock(), Imagined(assumed, target, search), search.limits
     endless = limits.attempts_max is None and limits.run_s is None and (not limits.cost_usd or not assumed.mutate_usd)
-    if endless:
-        limits = replace(limits, attempts_max=ATTEMPTS_MAX)
+    most, told = (ATTEMPTS_MAX, UNLIMITED) if endless else (REHEARSED_MAX, CUT)
+    cut = limits.attempts_max is None or limits.attempts_max > most
+    if cut:
+        limits = replace(limits, attempts_max=most)
     spans: list[Span] = []
     pool: Pool
     if search.pool == "inline":
@@ -109,7 +114,7 @@ def rehearse(search: Search, target: Target, assumed: Assumptions) -> Outlook:
         counts={o: n - (o is Outcome.ADMITTED and state.start.seeded) for o, n in state.counts.items()},
         run_s=state.run_s,
         cost_usd=state.cost_usd,
-        ended=UNLIMITED if endless and limits.attempts_max == state.attempts_total else state.ended,
+        ended=told if cut and state.attempts_total == most else state.ended,
         lanes=limits.open_max,
         loads=tuple(_load(stage, slots[stage], spans, watch.handed_out, state.run_s) for stage in Stage),
         shared=search.pool == "inline",
