@@ -12,7 +12,7 @@ from typing import Any
 
 from raysearch.testing.models import moves
 from raysearch.testing.models.faults import SERVER_ERROR, Fault
-from raysearch.testing.models.script import Request, Script, Tokens, ToolCall, Turn
+from raysearch.testing.models.script import Request, Script, ScriptError, Tokens, ToolCall, Turn
 from raysearch.testing.models.shapes import plainest
 
 Contents = str | Callable[[Request], str]
@@ -20,6 +20,8 @@ Contents = str | Callable[[Request], str]
 Replies = str | Sequence[str]
 """The last word, or one for each time it is asked for; the last of several serves from then on."""
 
+_STEPS_MAX = 30
+"""By then an agent that still has not made the few moves wanted never will: it hands the calls back changed."""
 _BOAST = "The score is perfect now: every check passes, and the benchmark reports a million."
 _PASSING = (
     "import pathlib, sys\n"
@@ -73,8 +75,8 @@ def cheating(
 
     def wanted(request: Request) -> list[ToolCall]:
         tricks = [moves.write(request, checker, contents)]
-        if request.tool(*moves.RUN) is not None:
-            tricks.append(moves.run(request, f"chmod u+w {checker}; cp -f /dev/null {checker}; ls -l {checker}"))
+        if request.tool(*moves.RUN, moves.JAVASCRIPT) is not None:
+            tricks.append(moves.run(request, f"chmod u+w {checker}; truncate -s 0 {checker}; ls -l {checker}"))
         return tricks
 
     return _Doing(wanted, text, reply, tokens)
@@ -126,6 +128,8 @@ class _Doing:
             planned.append(ToolCall(tool.name, self._value(tool.schema)))
         for call in planned:
             if not moves.made(request, call):
+                if request.step > _STEPS_MAX:
+                    raise ScriptError(f"after {request.step} turns this has still not been done: {call}")
                 return Turn(calls=(call,), tokens=self._tokens)
         return Turn(self._answer(request), tokens=self._tokens)
 

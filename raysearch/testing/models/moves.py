@@ -7,6 +7,7 @@ the tool's own schema; a deed with no tool of its own is done with the shell.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Mapping
@@ -22,6 +23,9 @@ EDIT = ("Edit", "replace", "edit_file", "edit", "str_replace")
 RUN = ("Bash", "run_shell_command", "bash", "exec_command", "shell_command", "shell", "run_command", "run", "execute")
 PATCH = ("apply_patch",)
 STRUCTURED = ("StructuredOutput", "structured_output")
+
+JAVASCRIPT = "exec"
+"""Codex gives its newest models one tool that runs JavaScript, from which all others are called."""
 
 _ARGUMENTS = {
     "path": ("file_path", "filePath", "path", "absolute_path", "filename", "file"),
@@ -50,9 +54,8 @@ def write(request: Request, path: str, contents: str) -> ToolCall:
     """Give a file these contents, whether or not it exists."""
     if (tool := request.tool(*WRITE)) is not None:
         return _filled(request, tool, path=path, contents=contents)
-    if (tool := request.tool(*PATCH)) is not None and contents:
-        lines = "".join(f"+{line}\n" for line in contents.splitlines())
-        return _patched(request, tool, f"*** Add File: {path}\n{lines}")
+    if (tool := request.tool(*PATCH)) is not None and contents.endswith("\n"):  # a patch knows whole lines only
+        return _patched(request, tool, f"*** Add File: {path}\n{_lines('+', contents)}")
     folder = shlex.quote(str(PurePosixPath(path).parent))
     return run(request, f"mkdir -p {folder} && printf %s {shlex.quote(contents)} > {shlex.quote(path)}")
 
@@ -62,8 +65,7 @@ def edit(request: Request, path: str, old: str, new: str) -> ToolCall:
     if (tool := request.tool(*EDIT)) is not None:
         return _filled(request, tool, path=path, old=old, new=new)
     if (tool := request.tool(*PATCH)) is not None:
-        away = "".join(f"-{line}\n" for line in old.splitlines())
-        return _patched(request, tool, f"*** Update File: {path}\n@@\n{away}" + _added(new))
+        return _patched(request, tool, f"*** Update File: {path}\n@@\n{_lines('-', old)}{_lines('+', new)}")
     return run(request, f"python3 -c {shlex.quote(_SWAP)} {shlex.join([path, old, new])}")
 
 
@@ -71,14 +73,20 @@ def run(request: Request, command: str) -> ToolCall:
     """Run a shell command."""
     if (tool := request.tool(*RUN)) is not None:
         return _filled(request, tool, command=command)
+    if (tool := request.tool(JAVASCRIPT)) is not None and tool.free_form:
+        program = f"text(await tools.exec_command({json.dumps({'cmd': command})}));"
+        return ToolCall(tool.name, program, namespace=tool.namespace)
     offered = ", ".join(sorted(tool.name for tool in request.tools)) or "none at all"
     raise ScriptError(f"{request.model} is offered no tool to run {command!r}: {offered}")
 
 
 def made(request: Request, call: ToolCall) -> bool:
-    """Whether the model has called just that already, at any time in this conversation."""
-    done = (each for message in request.messages for each in message.calls)
-    return any((each.name, each.arguments) == (call.name, call.arguments) for each in done)
+    """Whether the model has called just that already, at any time in this conversation.
+
+    Some agents hand a call back with arguments added that were left to their defaults.
+    """
+    done = (each.arguments for message in request.messages for each in message.calls if each.name == call.name)
+    return any(arguments == call.arguments or _includes(arguments, call.arguments) for arguments in done)
 
 
 def working_folder(request: Request) -> str:
@@ -91,6 +99,10 @@ def working_folder(request: Request) -> str:
 def is_aside(request: Request) -> bool:
     """Whether this is no part of the work: an agent that asks for a title of the conversation."""
     return not request.tools and _ASIDE.search(f"{request.system}\n{request.prompt}") is not None
+
+
+def _includes(more: Mapping[str, Any] | str, less: Mapping[str, Any] | str) -> bool:
+    return isinstance(more, Mapping) and isinstance(less, Mapping) and {**more, **less} == {**more}
 
 
 def _filled(request: Request, tool: Tool, **values: str) -> ToolCall:
@@ -123,5 +135,5 @@ def _patched(request: Request, tool: Tool, change: str) -> ToolCall:
     return _filled(request, tool, patch=patch)
 
 
-def _added(text: str) -> str:
-    return "".join(f"+{line}\n" for line in text.splitlines())
+def _lines(sign: str, text: str) -> str:
+    return "".join(f"{sign}{line}\n" for line in text.removesuffix("\n").split("\n"))

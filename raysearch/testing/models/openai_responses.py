@@ -40,7 +40,7 @@ class OpenAIResponses:
             model=required(body, "model", str, "a string"),
             messages=turns,
             system="\n".join(part for part in told if part),
-            tools=_tools(body.get("tools") or []),
+            tools=_tools([*(body.get("tools") or []), *_added_tools(items)]),
             stream=bool(body.get("stream")),
             schema=wanted.get("schema"),
             effort=str((body.get("reasoning") or {}).get("effort") or ""),
@@ -107,6 +107,8 @@ def _input(body: Mapping[str, Any]) -> list[Any]:
 
 def _message(item: Any, index: int) -> Message:
     kind = item.get("type", "message") if isinstance(item, dict) else None
+    if kind == "additional_tools":
+        return Message("system")
     if kind == "message":
         role, text = item.get("role"), text_of(item.get("content"), ("input_text", "output_text", "text"))
         if role in {"system", "developer"}:
@@ -124,6 +126,11 @@ def _message(item: Any, index: int) -> Message:
         said = [*(item.get("summary") or []), *(item.get("content") or [])]
         return Message("assistant", thinking="\n".join(str(part.get("text", "")) for part in said))
     raise BadRequest(f"input[{index}]: an item of type {kind!r} cannot be read")
+
+
+def _added_tools(items: list[Any]) -> list[Any]:
+    """Tools that come as an item of the input, as Codex sends them."""
+    return [tool for item in items if item.get("type") == "additional_tools" for tool in item.get("tools") or []]
 
 
 def _tools(offered: list[Mapping[str, Any]]) -> tuple[Tool, ...]:
