@@ -15,6 +15,7 @@ from raysearch.facts import AttemptClosed, AttemptOpened, Fact, RunStarted
 from raysearch.protocols import View
 from raysearch.types import SEED, AttemptId, Brief, CandidateId, Inspiration, Outcome, Proposal
 
+ISLANDS_MAX = 10_000
 LINE_MAX = 1000
 """Ancestors that are looked at to find out whether two candidates are kin."""
 
@@ -70,11 +71,11 @@ class Evolve(Breeder):
         super().__post_init__()
         check_number(self.name, "frontier_bias", self.frontier_bias, 0.0, 1.0)
         check_number(self.name, "temperature", self.temperature, 0.0)
+        check_whole(self.name, "islands", self.islands, 1, ISLANDS_MAX)
         for option, value, least in (
             ("survivors", self.survivors, 0),
             ("k_top", self.k_top, 0),
             ("k_random", self.k_random, 0),
-            ("islands", self.islands, 1),
             ("migration_every", self.migration_every, 0),
             ("migrants", self.migrants, 1),
             ("stuck_after", self.stuck_after, 0),

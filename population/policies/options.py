@@ -8,10 +8,15 @@ from collections.abc import Sequence
 from raysearch.errors import ConfigError
 
 
-def check_whole(policy: str, option: str, value: object, least: int) -> None:
-    """Raise ConfigError unless ``value`` is a whole number from ``least`` on."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ConfigError(f"policy {policy}: {option} must be a whole number, {least} or more; it is {value!r}.")
+WHOLE_MAX = 1_000_000_000
+
+
+def check_whole(policy: str, option: str, value: object, least: int, most: int = WHOLE_MAX) -> None:
+    """Raise ConfigError unless ``value`` is a whole number from ``least`` to ``most``."""
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        large = isinstance(value, int) and value > most
+        span = f"from {least} to {most}" if large else f"{least} or more"
+        raise ConfigError(f"policy {policy}: {option} must be a whole number, {span}; it is {value!r}.")
 
 
 def check_number(policy: str, option: str, value: object, least: float, most: float = math.inf) -> None:
