@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from raysearch.errors import SandboxFault
 from raysearch.protocols import Completed, Guest
 from raysearch.repository import Repository
 from raysearch.sandbox import Mount, Sandbox
@@ -93,7 +92,10 @@ class Checkout:
         )
 
     def host(self, guest: Guest, *, timeout_s: float, cancel: threading.Event | None = None) -> Completed:
-        raise SandboxFault(f"the sandbox {self.sandbox.name!r} cannot host {guest.command[0]}")
+        from raysearch.sandbox.hosting import Room, host  # asyncio, ssl and h11: slow to import, and seldom needed
+
+        room = Room(self.path, self.scratch, self.target)
+        return host(self.sandbox, guest, room, timeout_s=timeout_s, cancel=cancel)
 
 
 def _filled(word: str, words: Mapping[str, str]) -> str:

@@ -20,8 +20,8 @@ class Bare:
     name = "none"
 
     def __init__(self, *, run: str = "", home: Home | None = None) -> None:
-        self._run = run
-        self._home = home
+        self.run_name = run
+        self.groups = home
 
     def inside(self, mount: Mount) -> str:
         return str(mount.source)
@@ -41,7 +41,7 @@ class Bare:
         sources = [mount.source for mount in writable]
         with (
             private_folder() as private,
-            enforced(limits, self._home, writable=sources, own_count=False) as enforcement,
+            enforced(limits, self.groups, writable=sources, own_count=False) as enforcement,
         ):
             return run_guarded(
                 command,
@@ -51,7 +51,7 @@ class Bare:
                 grace_s=0.0,
                 output_kb=limits.output_kb,
                 cancel=cancel,
-                run=self._run,
+                run=self.run_name,
                 confinement=Confinement(rlimits=enforcement.rlimits, cgroup_fds=enforcement.cgroup_fds),
                 watch=enforcement.watch,
             )

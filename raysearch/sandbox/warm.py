@@ -72,6 +72,11 @@ class Warm:
         self._starter = ThreadPoolExecutor(1)
         """A thread that lives as long as the zygotes: an enclosure may end with the thread that started it."""
 
+    @property
+    def cold(self) -> Bubblewrap | Landlock:
+        """The sandbox that this one makes quicker."""
+        return self._sandbox
+
     def inside(self, mount: Mount) -> str:
         return self._sandbox.inside(mount)
 
