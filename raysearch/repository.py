@@ -89,6 +89,41 @@ class Repository:
         blob = self._git.create_blob(Path(entry.path).read_bytes())
         return blob, FileMode.BLOB_EXECUTABLE if mode & stat.S_IXUSR else FileMode.BLOB
 
+    def holds(self, folder: Path, tree: Tree) -> bool:
+        """Whether a folder's files are a tree's, content and modes; as `write_tree` would find, but nothing is written.
+
+        Raises Unfit.
+        """
+        return self._holds(os.fspath(folder), folder.resolve(), self._git[pygit2.Oid(hex=tree)].peel(pygit2.Tree))
+
+    def _holds(self, folder: str, root: Path, tree: pygit2.Tree) -> bool:
+        due = {item.name: item for item in tree}
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name == "__pycache__":
+                    continue
+                item = due.pop(entry.name, None)
+                if item is None:
+                    if not entry.is_dir(follow_symlinks=False) or self._write_tree(Path(entry.path), root, [1 << 62]):
+                        return False  # empty folders are no difference
+                elif not self._same(entry, root, item):
+                    return False
+        return not due
+
+    def _same(self, entry: os.DirEntry[str], root: Path, item: pygit2.Object) -> bool:
+        mode = entry.stat(follow_symlinks=False).st_mode
+        if stat.S_ISDIR(mode):
+            return isinstance(item, pygit2.Tree) and self._holds(entry.path, root, item)
+        if stat.S_ISLNK(mode):
+            kind, content = FileMode.LINK, os.fsencode(_link(Path(entry.path), root))
+        elif stat.S_ISREG(mode):
+            kind = FileMode.BLOB_EXECUTABLE if mode & stat.S_IXUSR else FileMode.BLOB
+            with open(entry.path, "rb") as file:
+                content = file.read()
+        else:
+            raise Unfit(f"{entry.name} is neither file, folder nor link")
+        return bool(item.filemode == kind and item.id == pygit2.hash(content))
+
     def commit(self, tree: Tree, parents: Sequence[Commit], message: str, at_s: float) -> Commit:
         """A commit that no ref names yet; equal arguments give the same commit."""
         author = pygit2.Signature(*_AUTHOR, int(at_s), 0)

@@ -160,12 +160,12 @@ class Worker:
         tampered = unchanged(self._fingerprint)
         if tampered:
             raise EvaluatorFault(f"the target's own files changed during the run: {tampered}")
-        tree = self._repository.write_tree(workspace.path)
+        tree = self._repository.tree_of(workspace.commit)
         yield
         changed = unchanged(self._fingerprint)
         if changed:
             raise Refused(f"evaluating it changed {changed}, which is not the program's to change")
-        if self._repository.write_tree(workspace.path) != tree:
+        if not self._repository.holds(workspace.path, tree):
             raise Refused("the program changed its own files while it was evaluated")
 
 

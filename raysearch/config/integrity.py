@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,14 +42,15 @@ class Fingerprint:
     """The files below ``roots`` as they were."""
 
     roots: tuple[Path, ...]
-    seen: Mapping[Path, Seen]
+    seen: dict[str, Seen]
+    """By path. What was read again and found the same is remembered as it is now."""
 
 
 def fingerprint(paths: Iterable[Path]) -> Fingerprint:
     """Read everything below ``paths`` (folders or files) once. Raises EvaluatorFault if that is impossible."""
     roots = tuple(paths)
     try:
-        return Fingerprint(roots, {path: _look(path) for path in _all(roots)})
+        return Fingerprint(roots, {path: _look(path) for path, _ in _all(roots)})
     except OSError as problem:
         raise EvaluatorFault(f"the target's files cannot be read: {problem}") from problem
 
@@ -63,46 +64,51 @@ def unchanged(before: Fingerprint) -> str:
 
 def changes(before: Fingerprint) -> tuple[str, ...]:
     """What differs now, a phrase a file, in order of path; empty if nothing does."""
-    found: list[tuple[Path, str]] = []
+    found: list[tuple[str, str]] = []
+    gone = set(before.seen)
     try:
-        present = set(_all(before.roots))
-        found += [(path, f"{path} (gone)") for path in before.seen if path not in present]
-        for path in present:
+        for path, status in _all(before.roots):
             old = before.seen.get(path)
+            gone.discard(path)
             if old is None:
                 found.append((path, f"{path} (new)"))
-            elif (not old.settled or _signature(path) != old.signature) and _look(path).content != old.content:
-                found.append((path, f"{path} (other content)"))
+            elif not old.settled or _signature(status) != old.signature:
+                now = _look(path)
+                if now.content != old.content:
+                    found.append((path, f"{path} (other content)"))
+                else:
+                    before.seen[path] = now
+        found += [(path, f"{path} (gone)") for path in gone]
     except OSError as problem:
-        found.append((Path(str(problem.filename or "")), f"{problem.filename} (cannot be read)"))
+        found.append((str(problem.filename or ""), f"{problem.filename} (cannot be read)"))
     return tuple(phrase for _, phrase in sorted(found))
 
 
-def _all(roots: Iterable[Path]) -> Iterator[Path]:
-    """Every file and link below ``roots``; folders count through what is in them."""
-    waiting = list(roots)
+def _all(roots: Iterable[Path]) -> Iterator[tuple[str, os.stat_result]]:
+    """Every file and link below ``roots``, and its status; folders count through what is in them."""
+    waiting = [os.fspath(root) for root in roots]
     while waiting:
         current = waiting.pop()
-        if stat.S_ISDIR(current.lstat().st_mode):
+        status = os.lstat(current)
+        if stat.S_ISDIR(status.st_mode):
             with os.scandir(current) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
-                        waiting.append(Path(entry.path))
+                        waiting.append(entry.path)
                     else:
-                        yield Path(entry.path)
+                        yield entry.path, entry.stat(follow_symlinks=False)
         else:
-            yield current
+            yield current, status
 
 
-def _look(path: Path) -> Seen:
+def _look(path: str) -> Seen:
     at_ns = time.time_ns()
-    signature = _signature(path)
+    signature = _signature(os.lstat(path))
     if not (stat.S_ISREG(signature[4]) or stat.S_ISLNK(signature[4])):
         return Seen(signature, ("special", ""), settled=True)
     newest_ns = max(signature[1], signature[2])
-    return Seen(signature, content_of(path), settled=newest_ns + _CLOCK_NS < at_ns)
+    return Seen(signature, content_of(Path(path)), settled=newest_ns + _CLOCK_NS < at_ns)
 
 
-def _signature(path: Path) -> Signature:
-    found = path.lstat()
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_mode
+def _signature(status: os.stat_result) -> Signature:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_mode

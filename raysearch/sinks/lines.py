@@ -30,7 +30,8 @@ def one_line(text: str, length_max: int = 500) -> str:
 
     Programs under test write parts of what is shown; they must not move the cursor of whoever looks.
     """
-    clean = "".join(c if c.isprintable() else " " for c in text[: 4 * length_max])
+    start = text[: 4 * length_max]
+    clean = start if start.isprintable() else "".join(c if c.isprintable() else " " for c in start)
     words = " ".join(clean.split())
     return words if len(words) <= length_max else words[: length_max - 1] + "…"
 
