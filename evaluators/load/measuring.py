@@ -26,7 +26,7 @@ from evaluators.load.server import Server
 from evaluators.load.tokens import CountTokens, Tolerance, chunk_evidence, name_of, usage_evidence, words_and_marks
 from evaluators.load.window import Window
 from evaluators.load.wire import Dialect, Wire
-from raysearch.errors import Refused
+from raysearch.errors import Refused, nearest
 from raysearch.types import Measurement
 
 
@@ -82,7 +82,11 @@ class Outcome:
     repeats: tuple[tuple[Timed, Timed], ...] = ()
 
     def __getitem__(self, name: str) -> Measurement:
-        return next(measurement for measurement in self.measurements if measurement.name == name)
+        """The measurement of that name. Raises KeyError with the nearest one."""
+        found = {measurement.name: measurement for measurement in self.measurements}
+        if name not in found:
+            raise KeyError(f"there is no measurement {name!r}.{nearest(name, found)}")
+        return found[name]
 
 
 def measure(server: Server, dialect: Dialect, scenario: Scenario, *, seed: int, nonce: int | None = None) -> Outcome:
