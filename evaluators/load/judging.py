@@ -142,8 +142,8 @@ def remembered(pairs: Sequence[tuple[Timed, Timed]], how: RepeatProbe) -> tuple[
     found = speedup(pairs)
     if found is None:
         return "", "unknown: no pair of answers was whole"
-    told = f"{found:.2f} times as fast, median of {len(pairs)}"
-    if found <= how.speedup_max:
+    told = f"{found.value:.2f} times as fast (median of {found.count} pairs, at least {found.low:.2f})"
+    if found.low <= how.speedup_max:
         return "", told
     return (
         f"A prompt that is asked again is answered {told}, where {how.speedup_max:g} times are allowed: the server "

@@ -4,7 +4,6 @@ does not see what it does to a load of repeated ones, or the other way round."""
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,23 +11,27 @@ from evaluators.load.driver import perform
 from evaluators.load.exchange import Exchange, Request
 from evaluators.load.figures import Timed
 from evaluators.load.given import positive, whole
+from evaluators.load.quantiles import Interval, quantile_interval
 from evaluators.load.wire import Wire
+
+PAIRS_MIN = 6
+"""With fewer, no median has an interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class RepeatProbe:
     """After the load, on the idle server: ``pairs`` fresh prompts, each asked twice in a row.
 
-    Where the second answer comes more than ``speedup_max`` times as fast, by the median of the pairs, the program is
-    refused. Compared is the time between tokens where there is any, because a cache of prefixes, which is no cheat,
-    shortens only the time to the first one; else the time to the end.
+    Where the second answer surely comes more than ``speedup_max`` times as fast (the 95 % interval of the pairs' median
+    lies above it), the program is refused. Compared is the time between tokens where there is any, because a cache of
+    prefixes, which is no cheat, shortens only the time to the first one; else the time to the end.
     """
 
-    pairs: int = 8
+    pairs: int = 12
     speedup_max: float = 2.0
 
     def __post_init__(self) -> None:
-        whole("pairs", self.pairs, 3)
+        whole("pairs", self.pairs, PAIRS_MIN)
         positive("speedup_max", self.speedup_max)
 
 
@@ -48,8 +51,8 @@ async def probe(
     return pairs
 
 
-def speedup(pairs: Sequence[tuple[Timed, Timed]]) -> float | None:
-    """How many times as fast second answers came, median of the pairs in which both are whole; None: there are none."""
+def speedup(pairs: Sequence[tuple[Timed, Timed]]) -> Interval | None:
+    """How many times as fast second answers came: median of the pairs in which both are whole; None: there are none."""
     ratios = []
     for first, second in pairs:
         if first.failure or second.failure:
@@ -60,7 +63,7 @@ def speedup(pairs: Sequence[tuple[Timed, Timed]]) -> float | None:
             ratios.append(_ratio(first.e2e_ms - first.ttft_ms, second.e2e_ms - second.ttft_ms))
         else:
             ratios.append(_ratio(first.e2e_ms, second.e2e_ms))
-    return statistics.median(ratios) if ratios else None
+    return quantile_interval(ratios, 0.5) if ratios else None
 
 
 def _ratio(one_ms: float, other_ms: float) -> float:
