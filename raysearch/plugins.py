@@ -152,6 +152,7 @@ _ONE: Mapping[Kind, str] = {
     "mutators": "mutator",
     "judges": "judge",
     "benchmarks": "benchmark",
+    "agents": "agent",
 }
 
 
