@@ -1,0 +1,111 @@
+"""A coding agent as a mutator: it is told the brief, edits the files, and says what it did."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from raysearch.agents.asking import Hired
+from raysearch.agents.interface import Call, Permission
+from raysearch.agents.prompts import render
+from raysearch.agents.prompts.briefing import capped, one_line, told
+from raysearch.errors import ConfigError
+from raysearch.protocols import Workspace
+from raysearch.types import Brief, Mutation
+
+SKILL = "SKILL.md"
+SUMMARY_CHARS, MEMORY_CHARS = 300, 4_000
+_LABEL = re.compile(r"^[\s>*_#`-]*(SUMMARY|MEMORY)[*_`]*[ \t]*:[*_`]*[ \t]*", re.MULTILINE)
+
+
+class CodingAgent:
+    """Asks an agent to improve the program.
+
+    Options
+        agent: an installed agent's name, or a reference to a class.
+        agent_options: options of that agent's constructor.
+        model, effort: the model, and how hard it should think, in the agent's own words; empty: its default.
+        timeout_s: for the whole of one call.
+        skills: Agent Skills folders, each with a SKILL.md, which the agent can discover.
+        backend, modality, interface: what kind of program it is; each adds a paragraph to the prompt.
+        judges, prices: what the run itself says about who judges and what models cost.
+    """
+
+    def __init__(
+        self,
+        *,
+        agent: str,
+        agent_options: Mapping[str, object] | None = None,
+        model: str = "",
+        effort: str = "",
+        timeout_s: float = 1800.0,
+        skills: Sequence[Path] = (),
+        backend: Literal["", "cpu", "cuda", "metal", "rocm"] = "",
+        modality: Literal[
+            "",
+            "generic",
+            "text_generation",
+            "speech_to_text",
+            "text_to_speech",
+            "realtime_audio",
+            "image_generation",
+            "video_generation",
+            "kv_store",
+        ] = "",
+        interface: Literal["", "inprocess", "command", "service"] = "",
+        judges: Sequence[str] = ("accuracy",),
+        prices: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        if not 1 <= timeout_s <= 1e6:
+            raise ValueError(f"timeout_s must be from 1 to 1,000,000 seconds, not {timeout_s:g}")
+        for folder in skills:
+            if not (folder / SKILL).is_file():
+                raise ConfigError(f"skills: {folder} is no skill: there is no {SKILL} in it")
+        self._hired = Hired(agent, agent_options, model, effort, prices)
+        self._kind = {"backend": backend, "modality": modality, "interface": interface}
+        self._skills = tuple(folder.absolute() for folder in skills)
+        self._timeout_s, self._judges = timeout_s, tuple(judges)
+
+    def __enter__(self) -> CodingAgent:
+        self._hired.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._hired.__exit__(kind, error, trace)
+
+    def mutate(self, workspace: Workspace, brief: Brief, rng: random.Random) -> Mutation:  # noqa: ARG002 - models draw
+        """Whatever the agent left of the files is the mutation. Raises AgentFault."""
+        prompt = render("implementer", told(workspace, brief, self._judges), **self._kind)
+        call: Call[Any] = Call(
+            role="implementer",
+            prompt=prompt.text,
+            system=prompt.system,
+            permission=Permission.EDIT,
+            skills=self._skills,
+            timeout_s=self._timeout_s,
+        )
+        reply = self._hired.ask(workspace, prompt, call)
+        summary, memory = account(reply.text)
+        return Mutation(summary, memory, reply.usage)
+
+
+def account(text: str) -> tuple[str, str]:
+    """Summary and memory from the end of a reply; without the labels the reply's first line is the summary.
+
+    >>> account("Done.\\nSUMMARY: a faster loop\\nMEMORY: the table is sorted")
+    ('a faster loop', 'the table is sorted')
+    """
+    found = list(_LABEL.finditer(text))
+    said = {"SUMMARY": "", "MEMORY": ""}
+    for label, after in zip(found, [*found[1:], None], strict=False):
+        said[label[1]] = text[label.end() : after.start() if after else len(text)].strip()
+    summary = said["SUMMARY"] or next((line for line in text.splitlines() if line.strip() and not found), "")
+    memory = "".join(c if c.isprintable() or c in "\n\t" else " " for c in said["MEMORY"])
+    memory = "" if memory.strip(" .`*_").lower() in {"", "none", "nothing", "n/a"} else memory
+    return one_line(summary, SUMMARY_CHARS), capped(memory, MEMORY_CHARS)

@@ -1,0 +1,90 @@
+"""Asking an agent for a mutator or a judge: what it was told is kept, what it cost is priced, keys stay out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, cast
+
+from raysearch.agents.credentials import leaks, redact, scrub, secrets
+from raysearch.agents.interface import Agent, AgentFault, Answered, Call, Permission, Reply
+from raysearch.agents.prices import Prices, priced, prices_of
+from raysearch.agents.prompts import Prompt
+from raysearch.errors import Fault
+from raysearch.plugins import load
+from raysearch.protocols import Workspace
+
+PROMPT, SYSTEM = "prompt.md", "system.md"
+"""Files among a job's artifacts: what the agent was told, word for word."""
+
+
+class Hired:
+    """An installed agent, or one by reference, with what its calls cost. A context manager as its agent is one.
+
+    ``agent`` names it; ``options`` are its constructor's, to which ``model`` and ``effort`` are added where given.
+    ``prices`` are the user's own rows, as `raysearch.config.prices.PriceRow` takes them; they go over what the agent
+    reports. Raises PluginError.
+    """
+
+    def __init__(
+        self,
+        agent: str,
+        options: Mapping[str, object] | None = None,
+        model: str = "",
+        effort: str = "",
+        prices: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        self._agent = cast(Agent, load("agents", agent, chosen(options, model, effort), offers={"prices": prices}))
+        self._prices: Prices = prices_of(prices or {})
+
+    def __enter__(self) -> Hired:
+        if isinstance(self._agent, AbstractContextManager):
+            self._agent = self._agent.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(self._agent, AbstractContextManager):
+            self._agent.__exit__(kind, error, trace)
+
+    def ask(self, workspace: Workspace, prompt: Prompt, call: Call[Answered]) -> Reply[Answered]:
+        """The agent's reply to ``call``, its prompt being ``prompt``.
+
+        No credential is left in the reply, in a fault, in the artifacts or, after a call that may edit, in the
+        program. Raises AgentFault.
+        """
+        hidden = secrets()
+        call = replace(call, system=redact(prompt.system, hidden), prompt=redact(prompt.text, hidden))
+        (workspace.artifacts / SYSTEM).write_text(call.system, encoding="utf-8", errors="backslashreplace")
+        (workspace.artifacts / PROMPT).write_text(call.prompt, encoding="utf-8", errors="backslashreplace")
+        with self._accounted(workspace, hidden):
+            reply = self._agent.ask(workspace, call)
+        usage = priced(reply.usage, self._prices)
+        found = leaks(workspace.path, hidden) if call.permission is Permission.EDIT else []
+        if found:
+            names = redact(", ".join(map(str, found[:5])), hidden)
+            raise AgentFault(f"the agent wrote a credential into {names}: nothing of it is kept", usage)
+        return replace(reply, text=redact(reply.text, hidden), usage=usage)
+
+    @contextmanager
+    def _accounted(self, workspace: Workspace, hidden: tuple[str, ...]) -> Iterator[None]:
+        try:
+            yield
+        except Fault as fault:
+            fault.usage = priced(fault.usage, self._prices)
+            fault.args = (redact(str(fault), hidden),)
+            raise
+        except Exception as error:  # of an agent that breaks its contract, or a file of credentials that cannot be read
+            message = redact(f"{type(error).__name__}: {error}", hidden)
+            raise AgentFault(f"agent {type(self._agent).__name__}: {message}", cause="unavailable") from None
+        finally:
+            scrub(workspace.artifacts, hidden)
+
+
+def chosen(options: Mapping[str, object] | None, model: str, effort: str) -> dict[str, object]:
+    """An agent's options; those given by name go under those of its own table."""
+    named = {"model": model, "effort": effort}
+    return {**{name: value for name, value in named.items() if value}, **(options or {})}

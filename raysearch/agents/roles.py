@@ -1,0 +1,96 @@
+"""Who an agent can be: a role is a prompt, a permission and a form of reply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from raysearch.agents.interface import Permission
+
+Line = Annotated[str, Field(max_length=4_000)]
+
+
+class ReplyForm(BaseModel):
+    """What a model answered; unknown keys are dropped."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Quote(ReplyForm):
+    """Text that stands in a file of the program."""
+
+    file: str = Field(description="path of the file, relative to the program's folder")
+    quote: str = Field(description="one whole line or more, copied exactly", max_length=20_000)
+
+
+class Review(ReplyForm):
+    """A judge's reply."""
+
+    passed: bool
+    reasons: Annotated[tuple[Line, ...], Field(max_length=50)] = ()
+    evidence: Annotated[tuple[Quote, ...], Field(max_length=50)] = ()
+
+
+class Direction(ReplyForm):
+    """Something that a search could try."""
+
+    title: Line
+    change: Line
+    why: Line = ""
+    objective: Line = ""
+
+
+class Plan(ReplyForm):
+    """A planner's reply."""
+
+    directions: Annotated[tuple[Direction, ...], Field(max_length=100)]
+
+
+class Finding(ReplyForm):
+    """Where a program spends its time."""
+
+    where: Line
+    what: Line
+    remedy: Line = ""
+    share: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+class Findings(ReplyForm):
+    """A profiler's reply."""
+
+    findings: Annotated[tuple[Finding, ...], Field(max_length=100)]
+
+
+class Explanation(ReplyForm):
+    """A performance evaluator's reply."""
+
+    explanation: Line
+    suspicious: Line = ""
+    next: Line = ""
+
+
+class Lessons(ReplyForm):
+    """A lessons writer's reply."""
+
+    lessons: Annotated[tuple[Line, ...], Field(max_length=100)]
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What an agent may do in a role, and what its reply must be; None: text."""
+
+    permission: Permission
+    reply: type[ReplyForm] | None = None
+
+
+ROLES: Mapping[str, Role] = {
+    "implementer": Role(Permission.EDIT),
+    "judge": Role(Permission.READ, Review),
+    "planner": Role(Permission.READ, Plan),
+    "profiler": Role(Permission.READ, Findings),
+    "performance_evaluator": Role(Permission.READ, Explanation),
+    "lessons_writer": Role(Permission.NONE, Lessons),
+}
