@@ -27,7 +27,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -172,13 +172,21 @@ class Searched:
         return self.between(int(len(self.closed_s) * STEADY_FROM), len(self.closed_s) - 1)
 
 
-def search(target: Path, runs: Path, count: int, *words: str, config: str = "") -> Searched:
-    """Run one search of ``count`` candidates to its end."""
+def search(
+    target: Path,
+    runs: Path,
+    count: int,
+    *words: str,
+    config: str = "",
+    mutator: Mapping[str, float | str] | None = None,
+) -> Searched:
+    """Run one search of ``count`` candidates to its end; ``mutator``: options of the target's own."""
     settings = runs / "settings.toml"
     runs.mkdir(exist_ok=True)
-    settings.write_text(config)
+    options = "".join(f"{name} = {value!r}\n" for name, value in (mutator or {}).items())
+    settings.write_text(f"{config}[mutator.count]\nuse = '{target}/mutator.py:Count'\n{options}")
     command = [
-        *(sys.executable, "-m", "raysearch", "run", str(target), "--mutator", f"{target}/mutator.py:Count"),
+        *(sys.executable, "-m", "raysearch", "run", str(target), "--mutator", "count"),
         *("--config", str(settings), "--runs-dir", str(runs), "--max-candidates", str(count), "--seed", "1", *words),
     ]
     with group() as counted:
@@ -192,7 +200,9 @@ def search(target: Path, runs: Path, count: int, *words: str, config: str = "") 
         watcher.start()
         began_s = time.time()
         try:
-            ended = subprocess.run(command, preexec_fn=counted.enter, cwd=runs, capture_output=True, text=True)
+            ended = subprocess.run(
+                command, preexec_fn=counted.enter, cwd=runs, capture_output=True, text=True, check=False
+            )
         finally:
             done.set()
             watcher.join()
@@ -311,9 +321,8 @@ def efficiency(folder: Path, count: int) -> None:
     target = write_target(folder / "half-second", measure_s=measure_s)
     print(f"{width} benchmark workers, {measure_s:g} s a measurement: share of their time in which they measure")
     for seconds, mutators in ((0.0, 2), (1.0, 20)):
-        config = lanes(width, mutators=mutators) + f"[mutator.default]\nuse = '{target}/mutator.py:Count'\n"
-        config += f"options = {{ seconds = {seconds} }}\n"
-        found = search(target, folder / "runs", count, "--pool", "ray", "--mutator", "default", config=config)
+        config = lanes(width, mutators=mutators)
+        found = search(target, folder / "runs", count, "--pool", "ray", config=config, mutator={"seconds": seconds})
         total = len(found.closed_s)
         whole = total * measure_s / (width * (found.closed_s[-1] - found.opened_s[0]))
         first, last = (
@@ -322,8 +331,8 @@ def efficiency(folder: Path, count: int) -> None:
         )
         steady = (last - first) * measure_s / (width * (found.closed_s[last] - found.closed_s[first]))
         print(
-            f"  mutators of {seconds:g} s, {mutators} of them: {steady:.3f} steady, {whole:.3f} from the first proposal to"
-            f" the last answer of {total} candidates; first candidate after {found.closed_s[0] - found.began_s:.1f} s"
+            f"  mutators of {seconds:g} s, {mutators} of them: {steady:.3f} steady, {whole:.3f} from the first proposal"
+            f" to the last answer of {total} candidates; the first after {found.closed_s[0] - found.began_s:.1f} s"
         )
 
 
@@ -331,9 +340,7 @@ def hostile(folder: Path, count: int) -> None:
     target = write_target(folder / "hostile")
     print("every second program misbehaves (inline, warm)")
     for bad in ("", "exit", "crash", "hang"):
-        config = f"[mutator.default]\nuse = '{target}/mutator.py:Count'\noptions = {{ bad = '{bad}' }}\n"
-        words = ("--pool", "inline", "--mutator", "default")
-        found = search(target, folder / "runs", count, *words, config=config)
+        found = search(target, folder / "runs", count, "--pool", "inline", mutator={"bad": bad})
         rate, cpu_s = found.steady()
         print(f"  {bad or 'none':6} {rate:6.1f} candidates/s, {cpu_s:.4f} CPU s each; {len(found.closed_s)} closed")
 

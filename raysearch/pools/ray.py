@@ -98,9 +98,8 @@ class RayPool:
         try:
             self._connect()
             preflight(self.roles, _nodes())
-            for stage, crew in self._crews.items():
-                for _ in range(crew.role.slots):
-                    self._hire(stage)
+            for stage in self._crews:  # the others when there is work for them: the first answer comes sooner
+                self._hire(stage)
         except BaseException:
             self.close()
             raise
@@ -161,6 +160,14 @@ class RayPool:
         while crew.queue and crew.idle:
             actor, job = crew.idle.popleft(), crew.queue.popleft()
             self._busy[actor.perform.remote(job)] = _Busy(job, actor, time.monotonic() + job.timeout_s + GRACE_S)
+        self._staff(stage)
+
+    def _staff(self, stage: Stage) -> None:
+        """Hire for jobs that wait, as far as the role has slots."""
+        crew = self._crews[stage]
+        present = len(crew.idle) + len(crew.starting) + sum(busy.job.stage is stage for busy in self._busy.values())
+        for _ in range(min(crew.role.slots - present, len(crew.queue) - len(crew.starting))):
+            self._hire(stage)
 
     def next(self, timeout_s: float) -> Answer | None:
         """The next answer, or None after ``timeout_s``. Raises RunError if a role's workers cannot start."""
@@ -190,7 +197,7 @@ class RayPool:
             crew.failed_in_row += 1
             if crew.failed_in_row >= HIRES_MAX:
                 raise RunError(f"workers for the role {stage} do not start: {_reason(error)}") from error
-            self._hire(stage)
+            self._staff(stage)
             return
         crew.failed_in_row, crew.starved_since_s = 0, None
         crew.idle.append(actor)
@@ -214,7 +221,7 @@ class RayPool:
         busy = self._busy.pop(ref)
         ray.kill(busy.actor)
         self._answers.append(Answer(busy.job, fault))
-        self._hire(busy.job.stage)
+        self._staff(busy.job.stage)
 
     def _expire(self) -> None:
         now_s = time.monotonic()
@@ -222,7 +229,7 @@ class RayPool:
             if now_s >= busy.due_s:
                 self._replace(ref, TimedOut(f"no answer in {busy.job.timeout_s:g} s and a grace of {GRACE_S:g} s"))
         for stage, crew in self._crews.items():
-            if not crew.queue or crew.role.slots > len(crew.starting):
+            if not crew.queue or crew.idle or any(busy.job.stage is stage for busy in self._busy.values()):
                 crew.starved_since_s = None
             elif crew.starved_since_s is None:
                 crew.starved_since_s = now_s
