@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 from evaluators.load.given import positive
 from raysearch.errors import Refused, TargetError
@@ -55,7 +56,8 @@ class Server:
         self._start_timeout_s = positive("start_timeout_s", start_timeout_s)
         self._grace_s = grace_s
         self._process: GuardedProcess | None = None
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - outlives the process, whose last words are in it
+        self._log: IO[bytes] | None = None
+        self._last_words = ""
         self.port = 0
         self.ready_after_s = 0.0
         """How long it took to be ready."""
@@ -97,8 +99,14 @@ class Server:
 
     def close(self) -> None:
         """End it, and all that it started. Raises SandboxFault if that cannot be done."""
-        if self._process:
-            self._process.close()
+        try:
+            if self._process:
+                self._process.close()
+        finally:
+            self._last_words = self.log_tail()
+            if self._log:
+                self._log.close()
+                self._log = None
 
     def watch(self) -> str:
         """Why it is gone, with the end of its log; empty while it runs. Does not wait."""
@@ -106,13 +114,15 @@ class Server:
         return "" if ending is None else f"The server ended by itself, with {_status(ending)}.{self._said()}"
 
     def log_tail(self) -> str:
-        """The end of what it printed."""
+        """The end of what it printed, also after its end."""
+        if self._log is None:
+            return self._last_words
         size = self._log.seek(0, os.SEEK_END)
         return os.pread(self._log.fileno(), TAIL_BYTES, max(0, size - TAIL_BYTES)).decode("utf-8", "replace")
 
     def _start(self) -> None:
         self.port = free_port()
-        self._log.truncate(0)
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         words = [word.replace("{port}", str(self.port)).replace("{host}", HOST) for word in self._command]
         self._process = GuardedProcess.start(
             words,
