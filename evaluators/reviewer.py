@@ -33,8 +33,9 @@ QUOTE_CHARS_MIN = 8
 class Reviewer:
     """Asks a model whether the program is honest; its yes adds nothing to what other judges say.
 
-    A no counts only with a quotation that stands in the program's files; one without is a yes with a remark. Judges come one after the other and the first no ends an attempt, so what the
-    accuracy checker refuses is never shown to a model.
+    A no counts only with a quotation that stands in the program's files; one without is a yes with a remark. Judges
+    come one after the other and the first no ends an attempt, so what the accuracy checker refuses is never shown to a
+    model.
 
     Options
         agent, agent_options, model, effort: as of the mutator `coding`.
@@ -117,7 +118,7 @@ def verdict(review: Review, workspace: Workspace, usage: Usage) -> Verdict:
 
 
 def stands(item: Quote, workspace: Workspace) -> bool:
-    """Whether the quotation is in some file of the program, be it the one named or not; white space is not looked at."""
+    """Whether the quotation is in a file of the program, be it the one named or not; white space is not looked at."""
     wanted = _squeezed(item.quote)
     if len(wanted) < QUOTE_CHARS_MIN:
         return False

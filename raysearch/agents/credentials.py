@@ -13,6 +13,7 @@ import os
 import re
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from raysearch.errors import ConfigError
@@ -48,6 +49,22 @@ def env_file(folder: Path | None = None) -> Path | None:
         return Path(named)
     start = (folder or Path.cwd()).absolute()
     return next((place / ".env" for place in (start, *start.parents) if (place / ".env").is_file()), None)
+
+
+@contextmanager
+def located(folder: Path | None) -> Iterator[None]:
+    """Meanwhile, this process and what it starts read the ``.env`` nearest to ``folder``, else to the working one.
+
+    What they get is the file's name, never what is in it. ``RAYSEARCH_ENV_FILE`` that is set already stays.
+    """
+    found = None if ENV_FILE in os.environ else (folder and env_file(folder)) or env_file()
+    if found is not None:
+        os.environ[ENV_FILE] = str(found)
+    try:
+        yield
+    finally:
+        if found is not None:
+            del os.environ[ENV_FILE]
 
 
 def secrets(folder: Path | None = None) -> tuple[str, ...]:

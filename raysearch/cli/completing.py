@@ -81,10 +81,10 @@ def _attempts_among_names(ctx: click.Context) -> Iterator[tuple[str, str]]:
 def _settings(ctx: click.Context) -> Iterator[tuple[str, str]]:
     """``section.key=`` for everything that --set can set, options of the chosen plug-ins included."""
     from raysearch.config.choices import AUTO
-    from raysearch.config.settings import LimitsTable, RoleTable, RunTable
+    from raysearch.config.settings import AgentsTable, LimitsTable, RoleTable, RunTable
     from raysearch.run.automatic import MERGE, MODEL_FREE
 
-    tables: dict[str, Any] = {"run": RunTable, "limits": LimitsTable}
+    tables: dict[str, Any] = {"run": RunTable, "limits": LimitsTable, "agents": AgentsTable}
     tables |= {f"roles.{role}": RoleTable for role in ("mutate", "judge", "benchmark")}
     for section, table in tables.items():
         yield from ((f"{section}.{key}=", "") for key in table.model_fields)
@@ -106,11 +106,12 @@ def _options(section: str, kind: Any, reference: str) -> Iterator[tuple[str, str
         yield from ((f"{section}.{p.name}=", "") for p in parameters if p.kind is not p.VAR_KEYWORD)
 
 
-def _plugins(kind: Any) -> Callable[[click.Context], Iterator[tuple[str, str]]]:
+def _plugins(*kinds: Any) -> Callable[[click.Context], Iterator[tuple[str, str]]]:
     def names(_: click.Context) -> Iterator[tuple[str, str]]:
         from raysearch.plugins import available
 
-        yield from sorted(available(kind).items())
+        for kind in kinds:
+            yield from sorted(available(kind).items())
 
     return names
 
@@ -121,4 +122,4 @@ attempts = _quietly(_attempts_of_run)
 attempts_of_diff = _quietly(_attempts_among_names)
 settings = _quietly(_settings)
 policies = _quietly(_plugins("policies"))
-mutators = _quietly(_plugins("mutators"))
+mutators = _quietly(_plugins("mutators", "agents"))

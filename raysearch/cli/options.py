@@ -16,6 +16,8 @@ from raysearch.cli.suggest import Choice
 if TYPE_CHECKING:
     from raysearch.config.layers import Configuration, Override
 
+BACKENDS = ("cli", "api")
+PROVIDERS = ("claude", "codex", "gemini", "opencode")
 SANDBOXES = ("auto", "bubblewrap", "landlock", "none")
 _UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
@@ -108,7 +110,16 @@ run_flags = together(
         "--mutator",
         multiple=True,
         shell_complete=completing.mutators,
-        help="Repeatable: a name, package.module:Class or file.py:Class.",
+        help="Repeatable: a mutator's or an agent's name, package.module:Class or file.py:Class.",
+    ),
+    click.option(
+        "--agent-backend", type=Choice(BACKENDS), help="A coding agent writes: a program, or one over an API."
+    ),
+    click.option("--cli-provider", type=Choice(PROVIDERS), help="Which program.  [default: claude]"),
+    click.option("--model", help="Model of the coding agents."),
+    click.option("--effort", help="How hard they think, in the agent's own words."),
+    click.option(
+        "--no-price", is_flag=True, default=None, help="Use models whose price nobody knows; they count as free."
     ),
     click.option("--frontier-bias", type=float, help="Share of parents drawn from the frontier, 0 to 1."),
     click.option("--seed", type=int, help="Seed of all randomness."),

@@ -44,6 +44,7 @@ def run(
     configuration = configuration_of(target, config, flags)
     if show_config:
         return _show(configuration, as_json)
+    from raysearch.agents.credentials import located
     from raysearch.run.start import start
 
     settings = configuration.settings.run
@@ -52,7 +53,8 @@ def run(
     words = "starting"
     if settings.pool == "ray":
         words = f"{'starting' if settings.address == 'local' else 'connecting to'} Ray, which takes some seconds"
-    return _driven(words, lambda watch, stopper: start(configuration, watch, stopper, _say), as_json)
+    with located(Path(config).parent if config else None):
+        return _driven(words, lambda watch, stopper: start(configuration, watch, stopper, _say), as_json)
 
 
 @click.command("resume", cls=Command)
@@ -69,15 +71,17 @@ def resume(run: str | None, as_json: bool, **flags: object) -> int:
 
 
 def _resumed(reference: str | None, flags: dict[str, object], as_json: bool) -> int:
+    from raysearch.agents.credentials import located
     from raysearch.run.folder import RunFolder
     from raysearch.run.start import resume
 
     where = flags.pop("runs_dir", None)
     folder = RunFolder.find(reference, Path(str(where or job.runs_dir())))
     overrides = overrides_of(flags)
-    return _driven(
-        f"going on with {folder.name}", lambda watch, stopper: resume(folder, overrides, watch, stopper), as_json
-    )
+    with located(None):
+        return _driven(
+            f"going on with {folder.name}", lambda watch, stopper: resume(folder, overrides, watch, stopper), as_json
+        )
 
 
 def _driven(words: str, drive: Callable[[Watch, Stopper], object], as_json: bool) -> int:

@@ -83,10 +83,14 @@ def contradictions(settings: Settings, known: Mapping[str, Collection[str]]) -> 
         absent = ", ".join(name for name, value in parts.items() if not value)
         yield ("run", given[0]), f"{absent} must be given too: {', '.join(parts)} belong together."
     yield from _unknown(("run", "outer_loop"), "policies", run.outer_loop, known)
+    agents = settings.agents
+    if agents.provider and agents.backend == "api":
+        yield ("agents", "provider"), "it chooses among the programs of the backend 'cli'; 'api' has none."
     names: list[str] = []
     for entry in run.mutators:
-        if entry != AUTO:
-            yield from _unknown(("run", "mutators"), "mutators", entry, known, settings.mutator)
+        if entry != AUTO:  # a coding agent's name means the mutator that asks it
+            writers = [*settings.mutator, *known.get("agents", ())]
+            yield from _unknown(("run", "mutators"), "mutators", entry, known, writers)
         if name_of(entry) in names:
             hint = "give one of them a name of its own, with [mutator.NAME] use = …"
             yield ("run", "mutators"), f"two mutators are called {name_of(entry)!r}: {hint}"
@@ -94,7 +98,8 @@ def contradictions(settings: Settings, known: Mapping[str, Collection[str]]) -> 
     for kind, group in _GROUP.items():
         for name, table in getattr(settings, kind).items():
             if not table.use and not (kind == "mutator" and name in names):
-                yield from _unknown((kind, name), group, name, known, names if kind == "mutator" else ())
+                others = [*names, *known.get("agents", ())] if kind == "mutator" else []
+                yield from _unknown((kind, name), group, name, known, others)
 
 
 def _unknown(

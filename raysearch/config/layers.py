@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,15 @@ FLAGS: Mapping[str, str] = {
     "--children-per-generation": "limits.children_per_generation",
     "--budget-time": "limits.budget_time_s",
     "--frontier-bias": "policy.frontier_bias",
+    "--agent-backend": "agents.backend",
+    "--cli-provider": "agents.provider",
+    "--model": "agents.model",
+    "--effort": "agents.effort",
+    "--no-price": "agents.no_price",
 }
 """Command-line flags that stand for a key of the configuration."""
 _PATHS = ("target", "ref", "acc_checker", "bench", "runs_dir")
+_REFERENCES = ("use", "agent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,15 +236,23 @@ def _anchored(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             run["outer_loop"] = reference(run["outer_loop"])
         if isinstance(run.get("mutators"), list):
             run["mutators"] = [reference(entry) for entry in run["mutators"]]
+    agents = found.get("agents")
+    if isinstance(agents, dict) and "prices" in agents:
+        found["agents"] = {**agents, "prices": path(agents["prices"])}
     for kind in ("mutator", "judge", "benchmark"):
         tables = found.get(kind)
         if isinstance(tables, dict):
-            found[kind] = {name: _with_use(table, reference) for name, table in tables.items()}
+            found[kind] = {name: _with_references(table, reference, path) for name, table in tables.items()}
     return found
 
 
-def _with_use(table: Any, reference: Any) -> Any:
-    return {**table, "use": reference(table["use"])} if isinstance(table, dict) and "use" in table else table
+def _with_references(table: Any, reference: Callable[[Any], Any], path: Callable[[Any], Any]) -> Any:
+    if not isinstance(table, dict):
+        return table
+    found = {key: reference(value) if key in _REFERENCES else value for key, value in table.items()}
+    if isinstance(found.get("skills"), list):
+        found["skills"] = [path(folder) for folder in found["skills"]]
+    return found
 
 
 def _is_url(value: Any) -> bool:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, field_validator
 
+from raysearch.config.prices import PriceRow
 from raysearch.config.target_file import NAME
 from raysearch.config.values import Amount, Count, Patience, Seconds, Table, Texts
 
@@ -115,6 +116,22 @@ class LimitsTable(Table):
     """Time for one mutation."""
 
 
+class AgentsTable(Table):
+    """``[agents]``: a coding agent to write programs, and what holds for all of them. Paths are absolute once read."""
+
+    backend: Literal["", "cli", "api"] = ""
+    """``cli``: the program ``provider`` (claude if not given) writes; ``api``: the agent that calls a model itself."""
+    provider: Literal["", "claude", "codex", "gemini", "opencode"] = ""
+    model: str = ""
+    """Of every coding agent among the mutators that has none of its own."""
+    effort: str = ""
+    """How hard they think, in the agent's own words."""
+    prices: str = ""
+    """A file of prices (``configs/prices.toml``) whose rows go over the shipped ones."""
+    no_price: bool = False
+    """Use models of which nobody knows the price; they count as free."""
+
+
 class MutatorTable(Table):
     """``[mutator.NAME]``: a mutator's options; ``use`` refers to its class where NAME is not an installed one."""
 
@@ -138,7 +155,9 @@ class RoleTable(Table):
     """``[roles.mutate]``, ``[roles.judge]``, ``[roles.benchmark]``: workers. Not given: the target's or plug-in's."""
 
     slots: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    """How many workers."""
+    """How many jobs of the role at once."""
+    threads: Annotated[int, Field(ge=1, le=256)] | None = None
+    """So many of the slots share one process: for plug-ins that mostly wait, as for a model."""
     cpus: Amount | None = None
     gpus: Amount | None = None
     memory_mb: Count | None = None
@@ -164,6 +183,9 @@ class Settings(Table):
 
     run: RunTable = RunTable()
     limits: LimitsTable = LimitsTable()
+    agents: AgentsTable = AgentsTable()
+    prices: dict[str, PriceRow] = Field(default_factory=dict)
+    """What models cost, by name; goes over all other prices."""
     policy: dict[str, Option] = Field(default_factory=dict)
     """Options of the policy that ``run.outer_loop`` names."""
     mutator: dict[str, MutatorTable] = Field(default_factory=dict)
@@ -176,8 +198,11 @@ class Settings(Table):
         found: dict[tuple[str, ...], Mapping[str, Any]] = {
             ("run",): self.run.model_dump(),
             ("limits",): self.limits.model_dump(),
+            ("agents",): self.agents.model_dump(),
             ("policy",): self.policy,
         }
+        for name, row in self.prices.items():
+            found["prices", name] = row.model_dump(exclude_none=True)
         for kind in ("mutator", "judge", "benchmark"):
             for name, table in getattr(self, kind).items():
                 found[kind, name] = table.model_dump()

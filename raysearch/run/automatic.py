@@ -9,6 +9,7 @@ from raysearch.config.choices import AUTO, name_of
 from raysearch.config.layers import Configuration
 from raysearch.errors import ConfigError
 from raysearch.plugins import available, find
+from raysearch.run.agents import written_out
 from raysearch.target import Target
 
 MODEL_FREE = ("tune", "genetic", "recipes")
@@ -20,9 +21,10 @@ MERGE = "merge"
 def expanded(configuration: Configuration, target: Target | None) -> tuple[Configuration, str]:
     """The configuration with ``auto`` written out for ``target``, and a line that says so; empty without ``auto``.
 
-    Without a target it stands for all that are installed. Raises ConfigError, with every reason, if nothing is left
-    to search with.
+    Coding agents are written out as well (`raysearch.run.agents`). Without a target ``auto`` stands for all that are
+    installed. Raises ConfigError, with every reason, if nothing is left to search with.
     """
+    configuration = written_out(configuration)
     run = configuration.settings.run
     if AUTO not in run.mutators:
         return configuration, ""

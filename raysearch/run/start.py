@@ -19,7 +19,7 @@ from raysearch.errors import ConfigError, RunError
 from raysearch.plugins import Kind, PluginSpec, check, check_packages, known_names, resources
 from raysearch.pools.roles import Role
 from raysearch.protocols import Sink
-from raysearch.run import job, named
+from raysearch.run import agents, job, named
 from raysearch.run.automatic import expanded
 from raysearch.run.folder import RunFolder
 from raysearch.run.named import CHANGEABLE
@@ -120,12 +120,15 @@ def resolve(configuration: Configuration, target: Target) -> Search:
             f"{configuration.origin('limits', 'max_rounds')}: the policy {policy.name!r} has no rounds; limit it by"
             " max_candidates, or by max_generations and children_per_generation"
         )
+    agents.require_no_secret(configuration)
     plugins: dict[tuple[Stage, str], PluginSpec] = {}
     wishes: dict[Stage, dict[str, float]] = {stage: {} for stage in Stage}
     for stage, group in ((Stage.MUTATE, mutators), (Stage.JUDGE, judges), (Stage.BENCHMARK, benchmarks)):
         for choice in group:
-            plugins[stage, choice.name] = _spec(choice)
-            for name, amount in resources(_checked(configuration, choice)).items():
+            found = _checked(configuration, choice)
+            agents.examine(configuration, choice, found)
+            plugins[stage, choice.name] = _spec(choice, agents.told(found, settings, [judge.name for judge in judges]))
+            for name, amount in resources(found).items():
                 wishes[stage][name] = max(amount, wishes[stage].get(name, 0.0))
     extra = [(Stage.JUDGE, c) for c in judges[1:]] + [(Stage.BENCHMARK, c) for c in benchmarks[1:]]
     assert settings.run.seed is not None, "drawn at the start"
@@ -155,8 +158,8 @@ def _seeded(configuration: Configuration) -> Configuration:
     return replace(configuration, settings=configuration.settings.model_copy(update={"run": seeded}), origins=origins)
 
 
-def _spec(choice: Choice) -> PluginSpec:
-    return PluginSpec(cast(Kind, choice.kind), choice.name, choice.reference, dict(choice.options))
+def _spec(choice: Choice, offers: Mapping[str, object] | None = None) -> PluginSpec:
+    return PluginSpec(cast(Kind, choice.kind), choice.name, choice.reference, {**(offers or {}), **choice.options})
 
 
 def _checked(configuration: Configuration, choice: Choice, offers: Mapping[str, object] | None = None) -> type:
@@ -190,7 +193,10 @@ def _role(settings: Settings, target: Target, stage: Stage, wishes: Mapping[str,
     asked |= {_SPELT.get(name, name): amount for name, amount in target.resources.get(stage.value, {}).items()}
     default = Role(slots=1 if stage is Stage.BENCHMARK else settings.run.lanes)
     cpus, gpus, memory_mb = asked.pop("cpus", None), asked.pop("gpus", None), asked.pop("memory_mb", None)
+    threads = table.threads or int(asked.pop("threads", 1))
+    asked.pop("threads", None)
     return Role(
+        threads=threads,
         slots=table.slots or default.slots,
         cpus=_first(table.cpus, cpus, default.cpus),
         gpus=_first(table.gpus, gpus, default.gpus),

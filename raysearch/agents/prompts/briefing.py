@@ -51,7 +51,7 @@ def goal(target: Target) -> dict[str, object]:
     """The values that every role is told: the target's own text, and what is measured."""
     return {
         "objective": target.objective.strip(),
-        "objectives": [Axis(o.name, o.unit, o.goal, o.primary) for o in target.objectives],
+        "objectives": [Axis(o.name, _unit(o), o.goal, o.primary) for o in target.objectives],
     }
 
 
@@ -102,7 +102,7 @@ def others(workspace: Workspace, inspirations: Sequence[Inspiration]) -> list[Ot
 
 def scored(objectives: Sequence[Objective], scores: Mapping[str, float]) -> list[str]:
     """``name value unit`` of each objective that was measured."""
-    return [f"{o.name} {scores[o.name]:.6g} {o.unit}".rstrip() for o in objectives if o.name in scores]
+    return [f"{o.name} {scores[o.name]:.6g} {_unit(o)}".rstrip() for o in objectives if o.name in scores]
 
 
 def tradeoffs(objectives: Sequence[Objective], inspirations: Sequence[Inspiration]) -> list[str]:
@@ -137,6 +137,10 @@ def one_line(text: str, chars: int = 300) -> str:
     """``text`` on one line, without what is not printable, cut after ``chars``."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= chars else line[: chars - 1] + "…"
+
+
+def _unit(objective: Objective) -> str:
+    return "" if objective.unit == "1" else objective.unit
 
 
 def _command(target: Target, evaluator: EvaluatorCommand) -> str:

@@ -1,0 +1,144 @@
+"""Coding agents among a run's mutators and judges: what stands for them, and what must be known before they spend."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from raysearch.agents.asking import chosen
+from raysearch.agents.credentials import secrets
+from raysearch.agents.prices import Prices, require_price
+from raysearch.config.choices import Choice, name_of
+from raysearch.config.layers import Configuration
+from raysearch.config.prices import read_prices
+from raysearch.config.settings import MutatorTable, Settings
+from raysearch.errors import ConfigError
+from raysearch.plugins import available, check
+
+CODING = "coding"
+"""The mutator that asks an agent."""
+OVER_API = "agent"
+"""The agent that ``agents.backend = "api"`` means."""
+FLAGS = {"model": "--model", "effort": "--effort"}
+NOTHING = MutatorTable.model_validate({})
+
+
+def written_out(configuration: Configuration) -> Configuration:
+    """The configuration with every coding agent that stands for a mutator as a section of that mutator.
+
+    ``claude`` among the mutators becomes ``[mutator.claude] use = "coding", agent = "claude"``; ``[agents] backend``
+    and ``provider`` add such a one. ``[agents] model`` and ``effort`` go to those that have none of their own. Raises
+    ConfigError if there is nobody whom they could be for.
+    """
+    settings, origins = configuration.settings, dict(configuration.origins)
+    entries = list(settings.run.mutators)
+    called = _called(settings)
+    if called and called not in map(name_of, entries):
+        at = configuration.origin("agents", "backend" if settings.agents.backend else "provider")
+        entries = [called] if configuration.origin("run", "mutators") == "default" else [*entries, called]
+        origins["run", "mutators"] = at
+    tables = dict(settings.mutator)
+    agents, others = available("agents"), available("mutators")
+    for entry in entries:
+        name = name_of(entry)
+        table = tables.get(name, NOTHING)
+        if entry in agents and entry not in others and not table.use:
+            tables[name] = MutatorTable.model_validate({"agent": entry, **table.options, "use": CODING})
+            origins["mutator", name, "use"] = origins.get(("run", "mutators"), "default")
+            origins.setdefault(("mutator", name, "agent"), origins["mutator", name, "use"])
+    coding = [name_of(entry) for entry in entries if CODING in {entry, tables.get(name_of(entry), NOTHING).use}]
+    for key, flag in FLAGS.items():
+        value = getattr(settings.agents, key)
+        if value and not coding:
+            raise ConfigError(
+                f"{configuration.origin('agents', key)}: {flag} {value} is for coding agents, and none is among the"
+                " mutators: name one, as in --mutator claude or --agent-backend api"
+            )
+        for name in coding if value else ():
+            table = tables.get(name, NOTHING)
+            if key not in table.options:
+                tables[name] = MutatorTable.model_validate({"use": table.use, **table.options, key: value})
+                origins["mutator", name, key] = configuration.origin("agents", key)
+    if tables == settings.mutator and entries == list(settings.run.mutators):
+        return configuration
+    run = settings.run.model_copy(update={"mutators": tuple(entries)})
+    written = settings.model_copy(update={"run": run, "mutator": tables})
+    return replace(configuration, settings=written, origins=origins)
+
+
+def _called(settings: Settings) -> str:
+    """The agent that ``[agents]`` names; empty if none."""
+    agents = settings.agents
+    if agents.backend == "api":
+        return OVER_API
+    return (agents.provider or "claude") if agents.backend or agents.provider else ""
+
+
+def told(plugin: type, settings: Settings, judges: Sequence[str]) -> dict[str, object]:
+    """What the run tells a mutator or judge with an agent, as options. Raises ConfigError for a file of prices."""
+    taken = inspect.signature(plugin).parameters
+    if "agent" not in taken:
+        return {}
+    return {
+        "judges": judges,
+        "prices": {name: row.model_dump(exclude_none=True) for name, row in prices(settings).items()},
+    }
+
+
+def prices(settings: Settings) -> Prices:
+    """The user's own prices: those of the file, and over them those of the configuration. Raises ConfigError."""
+    file = read_prices(Path(settings.agents.prices)) if settings.agents.prices else {}
+    return {**file, **settings.prices}
+
+
+def examine(configuration: Configuration, choice: Choice, plugin: type) -> None:
+    """Check the agent of a mutator or judge that has one: it exists, takes its options, and its model has a price.
+
+    Raises PluginError or ConfigError.
+    """
+    if "agent" not in inspect.signature(plugin).parameters:
+        return
+    where = f"{choice.kind.removesuffix('s')} {choice.name!r}"
+    given = choice.options
+    options = chosen(given.get("agent_options"), given.get("model", ""), given.get("effort", ""))
+    origins = configuration.option_origins(*choice.section, "agent_options")
+    origins |= {key: configuration.origin(*choice.section, key) for key in FLAGS if key in options and key in given}
+    agent = check("agents", str(given["agent"]), options, offers={"prices": {}}, origins=origins)
+    if configuration.settings.agents.no_price or getattr(agent, "reports_cost", False):
+        return
+    parameter = inspect.signature(agent).parameters.get("model")
+    if parameter is None:  # it asks no model
+        return
+    model = options.get("model") or parameter.default
+    if not model or not isinstance(model, str):
+        raise ConfigError(
+            f"{where}: no model is named for the agent {given['agent']!r}, so nobody could say what it costs: give"
+            " --model NAME (or `model` in its section), or say --no-price"
+        )
+    require_price(model, prices(configuration.settings), where)
+
+
+def require_no_secret(configuration: Configuration) -> None:
+    """A configuration is kept with the run: raise ConfigError if a credential stands in it."""
+    hidden = secrets()
+    for section, values in configuration.settings.tables().items():
+        for path, text in _texts(section, values):
+            if any(secret in text for secret in hidden):
+                at = configuration.origin(*section, *path[len(section) :])
+                raise ConfigError(
+                    f"{at}: {'.'.join(path)} holds a credential, and a configuration is kept with its run: leave it in"
+                    " the environment or in .env, where it is found by its name"
+                )
+
+
+def _texts(above: tuple[str, ...], value: object) -> Iterator[tuple[tuple[str, ...], str]]:
+    if isinstance(value, str):
+        yield above, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts((*above, str(key)), item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(above, item)
