@@ -340,7 +340,10 @@ def test_every_flag_stands_for_a_key() -> None:
         assert section == "policy" or key in getattr(known, "model_fields", {}), flag
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda path: path.name)
+STORIES = sorted(path for path in (ROOT / "configs").glob("*.toml") if path.name != "prices.toml")
+
+
+@pytest.mark.parametrize("path", STORIES, ids=lambda path: path.name)
 def test_the_shipped_configurations_are_accepted(path: Path) -> None:
     settings = configure(path, known=known_names()).settings
     assert settings.roles.benchmark.slots
