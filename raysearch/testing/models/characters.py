@@ -124,13 +124,14 @@ class _Doing:
         if moves.is_aside(request):
             return Turn("A conversation about a program", tokens=self._tokens)
         planned = list(self._wanted(request)) if request.tools else []
-        if (tool := request.tool(*moves.STRUCTURED)) is not None:
-            planned.append(ToolCall(tool.name, self._value(tool.schema)))
         for call in planned:
             if not moves.made(request, call):
                 if request.step > _STEPS_MAX:
                     raise ScriptError(f"after {request.step} turns this has still not been done: {call}")
                 return Turn(calls=(call,), tokens=self._tokens)
+        form = request.tool(*moves.STRUCTURED)
+        if form is not None and len(self._texts) == 1 and form.name not in {call.name for call in request.calls}:
+            return Turn(calls=(ToolCall(form.name, self._value(form.schema)),), tokens=self._tokens)
         return Turn(self._answer(request), tokens=self._tokens)
 
     def _answer(self, request: Request) -> str:

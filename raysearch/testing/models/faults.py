@@ -88,6 +88,7 @@ class Raw:
 
 Fault = HttpError | StreamError | Cut | Drop | Hang | Malformed | InvalidUtf8 | Huge | Shred | Raw
 
-RATE_LIMITED = HttpError(429, "rate limit exceeded", retry_after_s=0)
+RATE_LIMITED = HttpError(429, "rate limit exceeded", retry_after_s=0.01)
+"""Asks for the shortest wait: clients that are asked for none wait as long as they think best."""
 SERVER_ERROR = HttpError(500, "internal error")
 OVERLOADED = HttpError(529, "overloaded")

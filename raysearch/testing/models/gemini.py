@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,16 +41,16 @@ class Gemini:
     """See `raysearch.testing.models.dialect.Wording`. ``body`` has the model and ``stream`` beside what was sent."""
 
     def read(self, body: Mapping[str, Any]) -> Request:
-        inner = body.get("generateContentRequest") or body
+        inner = _field(body, "generateContentRequest") or body
         contents = required(inner, "contents", list, "a list")
         if not contents:
             raise BadRequest("contents: at least one is required")
         turns = merged(_named([_message(content, index) for index, content in enumerate(contents)]))
         paired(turns)
-        config = inner.get("generationConfig") or {}
-        thinking = config.get("thinkingConfig") or {}
-        effort = thinking.get("thinkingLevel") or thinking.get("thinkingBudget")
-        system = inner.get("systemInstruction") or inner.get("system_instruction") or {}
+        config = _field(inner, "generationConfig") or {}
+        thinking = _field(config, "thinkingConfig") or {}
+        effort = _field(thinking, "thinkingLevel") or _field(thinking, "thinkingBudget")
+        system = _field(inner, "systemInstruction") or {}
         return Request(
             number=0,
             dialect="gemini",
@@ -57,12 +58,12 @@ class Gemini:
             messages=turns,
             system=_text(system.get("parts") or []),
             tools=tuple(
-                _tool(each) for tool in inner.get("tools") or () for each in tool.get("functionDeclarations") or ()
+                _tool(each) for tool in inner.get("tools") or () for each in _field(tool, "functionDeclarations") or ()
             ),
             stream=bool(body.get("stream")),
-            schema=config.get("responseJsonSchema") or config.get("responseSchema"),
+            schema=_field(config, "responseJsonSchema") or _field(config, "responseSchema"),
             effort="" if effort is None else str(effort),
-            max_tokens=config.get("maxOutputTokens"),
+            max_tokens=_field(config, "maxOutputTokens"),
         )
 
     def whole(self, answer: Answer) -> Json:
@@ -92,6 +93,11 @@ class Gemini:
         return {"totalTokens": tokens, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": tokens}]}
 
 
+def _field(fields: Mapping[str, Any], name: str) -> Any:
+    """A field by its name in camel case or, as this service takes it too, with underscores."""
+    return fields.get(name, fields.get(re.sub("[A-Z]", lambda found: "_" + found[0].lower(), name)))
+
+
 def _message(content: Any, index: int) -> Message:
     parts = content.get("parts") if isinstance(content, dict) else None
     if not isinstance(parts, list) or not parts or not all(isinstance(part, dict) for part in parts):
@@ -101,12 +107,15 @@ def _message(content: Any, index: int) -> Message:
         raise BadRequest(f"contents[{index}].role: {role!r} is neither 'user' nor 'model'")
     calls = tuple(
         ToolCall(call["name"], call.get("args") or {}, call.get("id") or "")
-        for call in (part["functionCall"] for part in parts if "functionCall" in part)
+        for call in (_field(part, "functionCall") for part in parts)
+        if call
     )
-    results = tuple(_result(part["functionResponse"]) for part in parts if "functionResponse" in part)
-    thinking = "\n".join(str(part.get("text", "")) for part in parts if part.get("thought"))
+    results = tuple(_result(told) for told in (_field(part, "functionResponse") for part in parts) if told)
+    thinking = "".join(str(part.get("text", "")) for part in parts if part.get("thought"))
     speaker: Any = "assistant" if role == "model" else "tool" if results else "user"
-    return Message(speaker, _text([part for part in parts if not part.get("thought")]), calls, results, thinking)
+    between = "" if role == "model" else "\n"  # a stream comes back in the pieces in which it went out
+    text = _text([part for part in parts if not part.get("thought")], between)
+    return Message(speaker, text, calls, results, thinking)
 
 
 def _result(response: Mapping[str, Any]) -> ToolResult:
@@ -134,9 +143,9 @@ def _named(messages: Sequence[Message]) -> list[Message]:
     return named
 
 
-def _text(parts: Sequence[Mapping[str, Any]]) -> str:
-    known = {"functionCall", "functionResponse"}
-    return "\n".join(
+def _text(parts: Sequence[Mapping[str, Any]], between: str = "\n") -> str:
+    known = {"functionCall", "functionResponse", "function_call", "function_response"}
+    return between.join(
         str(part["text"]) if "text" in part else f"[{next(iter(part), 'empty')}]"
         for part in parts
         if not known & set(part)
@@ -144,7 +153,7 @@ def _text(parts: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _tool(declared: Mapping[str, Any]) -> Tool:
-    schema = declared.get("parametersJsonSchema") or declared.get("parameters") or {}
+    schema = _field(declared, "parametersJsonSchema") or declared.get("parameters") or {}
     return Tool(str(declared.get("name", "")), str(declared.get("description", "")), schema)
 
 

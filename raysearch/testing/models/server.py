@@ -51,7 +51,8 @@ class ModelServer:
     Leaving the context closes every connection, also one that hangs, and raises the first `ScriptError` there was:
     a script that raises answers 400 until then. ``keys``: any other key is refused with 401; None takes all, and
     none. ``models`` are the names listed; any name is answered all the same. ``port`` 0 takes a free one.
-    ``on_exchange`` is called with every exchange when it ends, one at a time.
+    ``on_exchange`` is called with every exchange when it ends, one at a time; ``clock`` tells
+    the time of the answers, in seconds since 1970.
     """
 
     def __init__(
@@ -62,11 +63,13 @@ class ModelServer:
         models: Collection[str] = ("scripted-model",),
         keys: Collection[str] | None = None,
         on_exchange: Callable[[Exchange], None] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._script = as_script(script)
         self._models = tuple(models)
         self._keys = None if keys is None else frozenset(key_digest(key) for key in keys)
         self._on_exchange = on_exchange
+        self._clock = clock
         self._stored = Stored()
         self._record = _Record()
         self._changed = threading.Condition()
@@ -177,7 +180,7 @@ class ModelServer:
                 request = replace(request, number=len(self._record.requests) + 1)
                 self._record.requests.append(request)
             turn = self._turn(request)
-            wire, answer = plan(turn, request, wording, int(time.time()))
+            wire, answer = plan(turn, request, wording, int(self._clock()))
             if found.dialect == "openai_responses" and wire.status == 200:
                 self._stored.keep(continued, answer)
         return Reply(wire, request, turn)
