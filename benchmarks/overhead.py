@@ -284,7 +284,7 @@ def lanes(count: int, *, mutators: int | None = None) -> str:
     wide = count if mutators is None else mutators
     total = count if mutators is None else 2 * count + mutators
     return (
-        f"[run]\nlanes = {total}\n[roles.mutate]\nslots = {wide}\ncpus = 0.1\n[roles.judge]\nslots = {min(count, 4)}\n"
+        f"[run]\nlanes = {total}\n[roles.mutate]\nslots = {wide}\nthreads = {wide}\ncpus = 0.05\n[roles.judge]\nslots = {min(count, 4)}\n"
         f"cpus = 0.1\n[roles.benchmark]\nslots = {count}\ncpus = 0.1\n"
     )
 

@@ -38,7 +38,7 @@ def spec(tmp_path: Path) -> WorkerSpec:
     create(folder, target)
     plugins = {
         (Stage.MUTATE, name): PluginSpec("mutators", name, f"{TOYS}:{name}")
-        for name in ("Step", "Raises", "Hangs", "KillsItsWorker")
+        for name in ("Step", "Raises", "Hangs", "Together", "KillsItsWorker")
     }
     plugins[Stage.JUDGE, "accuracy"] = PluginSpec("judges", "accuracy", "accuracy")
     plugins[Stage.BENCHMARK, "benchmark"] = PluginSpec("benchmarks", "benchmark", "benchmark")
@@ -104,6 +104,28 @@ def test_a_worker_that_hangs_is_given_up_after_its_grace(
     pool.submit(job(spec, 2, "Step"))
     pool.submit(job(spec, 3, "Step"))
     assert all(isinstance(answer(pool).result, Change) for _ in range(2))
+
+
+def test_slots_that_share_a_process_work_at_once_and_are_lost_at_once(spec: WorkerSpec, ray_address: str) -> None:
+    pool = RayPool(spec, {Stage.MUTATE: Role(3, 0.25, threads=2)}, ray_address)
+    try:
+        pool.submit(job(spec, 1, "Together"))
+        pool.submit(job(spec, 2, "Together"))
+        done = [answer(pool) for _ in range(2)]
+        assert all(isinstance(found.result, Change) for found in done)
+        assert len({found.worker for found in done}) == 1
+        pool.submit(job(spec, 4, "Hangs"))
+        pool.submit(job(spec, 5, "Hangs"))
+        pool.submit(job(spec, 6, "Hangs"))
+        assert pool.next(2) is None
+        os.kill(int(done[0].worker.rpartition(":")[2]), signal.SIGKILL)
+        lost = [answer(pool) for _ in range(2)]
+        assert all(isinstance(found.result, WorkerLost) for found in lost)
+        pool.submit(job(spec, 7, "Step"))
+        assert isinstance(answer(pool).result, Change)
+    finally:
+        pool.close()
+        sweep_scratch(spec.run)
 
 
 def test_roles_that_the_cluster_lacks_are_refused_at_once(spec: WorkerSpec, ray_address: str) -> None:

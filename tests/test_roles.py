@@ -33,3 +33,12 @@ def test_fractions_add_up() -> None:
     preflight({Stage.MUTATE: Role(10, cpus=0.1)}, [{"CPU": 1.0}])
     with pytest.raises(ConfigError):
         preflight({Stage.MUTATE: Role(11, cpus=0.1)}, [{"CPU": 1.0}])
+
+
+def test_slots_that_share_a_process_are_placed_together() -> None:
+    role = Role(5, cpus=0.5, threads=2)
+    assert role.processes() == [2, 2, 1]
+    assert role.demand(2) == {"CPU": 1.0}
+    preflight({Stage.MUTATE: role}, [{"CPU": 1.5}, {"CPU": 1.0}])
+    with pytest.raises(ConfigError, match=r"slots = 5"):
+        preflight({Stage.MUTATE: role}, [{"CPU": 0.5}] * 5)

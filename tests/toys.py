@@ -124,6 +124,18 @@ class Hangs:
             time.sleep(1)
 
 
+class Together(Step):
+    """Waits until its process has two jobs in hand."""
+
+    def mutate(self, workspace: Workspace, brief: Brief, rng: random.Random) -> Mutation:
+        own = workspace.path.parents[1]
+        process = own.name.rpartition("-")[0]
+        while len(list(own.parent.glob(f"{process}-*/*/program"))) < 2:
+            time.sleep(0.02)
+        time.sleep(0.3)  # the other one must see it too
+        return super().mutate(workspace, brief, rng)
+
+
 class LeavesAgents(Step):
     """Starts a process that calls setsid and ignores SIGTERM, through the sandbox, and waits for it."""
 

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, cast
 
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # else `uv run` uploads the working folder
@@ -42,16 +43,25 @@ log = logging.getLogger(__name__)
 
 
 class Host:
-    """The actor: one worker in a process of its own."""
+    """The actor: a process with a worker for each job that it does at once."""
 
     def __init__(self, spec: WorkerSpec) -> None:
-        self._worker = Worker(spec)
+        self._spec = spec
+        self._free: SimpleQueue[Worker] = SimpleQueue()
+        self._free.put(Worker(spec))
 
-    def hello(self) -> str:
-        return self._worker.name
+    def hello(self) -> None:
+        """Answers when the process is there."""
 
     def perform(self, job: Job) -> Answer:
-        return self._worker.perform(job)
+        try:
+            worker = self._free.get_nowait()
+        except Empty:
+            worker = Worker(self._spec)
+        try:
+            return worker.perform(job)
+        finally:
+            self._free.put(worker)
 
 
 @dataclass(slots=True)
@@ -67,8 +77,9 @@ class _Crew:
 
     role: Role
     idle: deque[Any] = field(default_factory=deque)
-    starting: dict[Any, Any] = field(default_factory=dict)
-    """Actor by the reference of its greeting."""
+    """The actor of each free slot."""
+    starting: dict[Any, tuple[Any, int]] = field(default_factory=dict)
+    """Actor and its slots, by the reference of its greeting."""
     queue: deque[Job] = field(default_factory=deque)
     hired: int = 0
     failed_in_row: int = 0
@@ -136,20 +147,22 @@ class RayPool:
         crew = self._crews[stage]
         crew.hired += 1
         role = crew.role
+        slots = min(role.threads, role.slots - self._present(stage))
         actor: Any = (
             ray.remote(Host)
             .options(
                 name=f"{self.spec.run}-{stage}-{crew.hired}-{os.getpid()}",
-                num_cpus=role.cpus,
-                num_gpus=role.gpus or None,
-                memory=role.memory_mb * 10**6 or None,
-                resources=dict(role.resources) or None,
+                num_cpus=role.cpus * slots,
+                num_gpus=role.gpus * slots or None,
+                memory=role.memory_mb * 10**6 * slots or None,
+                resources={name: amount * slots for name, amount in role.resources.items()} or None,
+                max_concurrency=slots,
                 max_restarts=0,
                 max_task_retries=0,
             )
             .remote(self.spec)
         )
-        crew.starting[actor.hello.remote()] = actor
+        crew.starting[actor.hello.remote()] = actor, slots
 
     def submit(self, job: Job) -> None:
         self._crews[job.stage].queue.append(job)
@@ -165,9 +178,16 @@ class RayPool:
     def _staff(self, stage: Stage) -> None:
         """Hire for jobs that wait, as far as the role has slots."""
         crew = self._crews[stage]
-        present = len(crew.idle) + len(crew.starting) + sum(busy.job.stage is stage for busy in self._busy.values())
-        for _ in range(min(crew.role.slots - present, len(crew.queue) - len(crew.starting))):
+        coming = sum(slots for _, slots in crew.starting.values())
+        while self._present(stage) < crew.role.slots and coming < len(crew.queue):
             self._hire(stage)
+            coming += crew.role.threads
+
+    def _present(self, stage: Stage) -> int:
+        """Slots that are there, or on their way."""
+        crew = self._crews[stage]
+        busy = sum(busy.job.stage is stage for busy in self._busy.values())
+        return len(crew.idle) + busy + sum(slots for _, slots in crew.starting.values())
 
     def next(self, timeout_s: float) -> Answer | None:
         """The next answer, or None after ``timeout_s``. Raises RunError if a role's workers cannot start."""
@@ -190,7 +210,7 @@ class RayPool:
     def _greet(self, ref: Any) -> None:
         stage = next(stage for stage, crew in self._crews.items() if ref in crew.starting)
         crew = self._crews[stage]
-        actor = crew.starting.pop(ref)
+        actor, slots = crew.starting.pop(ref)
         try:
             ray.get(ref)
         except ray.exceptions.RayError as error:
@@ -200,7 +220,7 @@ class RayPool:
             self._staff(stage)
             return
         crew.failed_in_row, crew.starved_since_s = 0, None
-        crew.idle.append(actor)
+        crew.idle.extend([actor] * slots)
         self._assign(stage)
 
     def _finish(self, ref: Any) -> None:
@@ -219,7 +239,9 @@ class RayPool:
 
     def _replace(self, ref: Any, fault: WorkerLost | TimedOut) -> None:
         busy = self._busy.pop(ref)
-        ray.kill(busy.actor)
+        ray.kill(busy.actor)  # what else it was doing is lost too, and answered when Ray says so
+        crew = self._crews[busy.job.stage]
+        crew.idle = deque(actor for actor in crew.idle if actor != busy.actor)
         self._answers.append(Answer(busy.job, fault))
         self._staff(busy.job.stage)
 
@@ -241,7 +263,7 @@ class RayPool:
         """Kill every worker; their guards end what they had started."""
         actors = [busy.actor for busy in self._busy.values()]
         for crew in self._crews.values():
-            actors += [*crew.idle, *crew.starting.values()]
+            actors += [*crew.idle, *(actor for actor, _ in crew.starting.values())]
             crew.idle.clear()
             crew.starting.clear()
         self._busy.clear()

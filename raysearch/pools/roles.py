@@ -11,7 +11,7 @@ from raysearch.types import Stage
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """``slots`` workers, each with these resources to itself. CPUs may be fractions."""
+    """``slots`` jobs at once, each with these resources to itself. CPUs may be fractions."""
 
     slots: int = 1
     cpus: float = 0.25
@@ -19,11 +19,18 @@ class Role:
     memory_mb: int = 0
     resources: Mapping[str, float] = field(default_factory=dict)
     """Custom Ray resources, such as ``{"apple": 1}``."""
+    threads: int = 1
+    """So many slots share one process. A process that dies takes the jobs of all its slots with it."""
 
-    def demand(self) -> dict[str, float]:
-        """What one worker asks for, in Ray's own names; zeros left out."""
+    def processes(self) -> list[int]:
+        """Slots of each process."""
+        whole, rest = divmod(self.slots, self.threads)
+        return [self.threads] * whole + [rest] * (rest > 0)
+
+    def demand(self, slots: int = 1) -> dict[str, float]:
+        """What a process with so many slots asks for, in Ray's own names; zeros left out."""
         asked = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory_mb * 1e6, **self.resources}
-        return {name: amount for name, amount in asked.items() if amount > 0}
+        return {name: amount * slots for name, amount in asked.items() if amount > 0}
 
 
 def preflight(roles: Mapping[Stage, Role], nodes: Sequence[Mapping[str, float]]) -> None:
@@ -33,7 +40,7 @@ def preflight(roles: Mapping[Stage, Role], nodes: Sequence[Mapping[str, float]])
     first. Raises ConfigError that names role and resource.
     """
     free = [dict(node) for node in nodes]
-    wanted = [(stage, role.demand()) for stage, role in roles.items() for _ in range(role.slots)]
+    wanted = [(stage, role.demand(slots)) for stage, role in roles.items() for slots in role.processes()]
     for stage, demand in sorted(wanted, key=lambda item: -sum(item[1].values())):
         lacking = [name for name in demand if not any(name in node for node in nodes)]
         if lacking:
