@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +14,7 @@ from raysearch.cli.suggest import Command, as_json, runs_dir
 if TYPE_CHECKING:
     from raysearch.cli.opened import OpenedRun
     from raysearch.facts import AttemptOpened
-    from raysearch.types import Commit, Inspiration
+    from raysearch.types import AttemptId, Commit, Inspiration
 
 
 @click.command("brief", cls=Command)
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 @runs_dir
 @as_json
 def brief(run: str | None, attempt: str | None, runs_dir: str, as_json: bool) -> None:
-    """Exactly what attempt N of RUN was told, word for word, from the journal and the repository.
+    """Exactly what attempt N of RUN was told, word for word.
 
-    RUN is a folder, its name or a unique part of it; the latest run if left out. N is a number or "best".
+    That is the prompt as it was kept, where a coding agent was asked, and otherwise what the journal and the repository
+    hold. RUN is a folder, its name or a unique part of it; the latest run if left out. N is a number or "best".
     """
     from raysearch.cli.opened import OpenedRun
     from raysearch.cli.reading import print_json
@@ -63,6 +65,26 @@ def start_of(opened: OpenedRun, fact: AttemptOpened) -> Commit:
     return start.origin if start else opened.repository().commit_of("origin")
 
 
+def prompts_of(opened: OpenedRun, attempt: AttemptId) -> list[tuple[str, str, str]]:
+    """What agents were told to make the attempt, one item a try: the job's name, the system prompt, the prompt."""
+    from raysearch.agents.asking import PROMPT, SYSTEM
+
+    found = []
+    for folder in sorted((opened.folder.attempts / str(attempt)).glob("mutate-*"), key=_by_try):
+        if (folder / PROMPT).is_file():
+            system, prompt = (
+                (folder / name).read_bytes().decode(errors="replace") if (folder / name).is_file() else ""
+                for name in (SYSTEM, PROMPT)
+            )
+            found.append((folder.name, system, prompt))
+    return found
+
+
+def _by_try(folder: Path) -> tuple[int, str]:
+    number = folder.name.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0, folder.name
+
+
 def _diff(opened: OpenedRun, fact: AttemptOpened, other: Inspiration) -> str:
     return opened.repository().diff(start_of(opened, fact), other.commit)
 
@@ -93,6 +115,9 @@ def _object(opened: OpenedRun, fact: AttemptOpened) -> dict[str, object]:
             }
             for other in told.inspirations
         ],
+        "prompts": [
+            {"job": job, "system": system, "prompt": prompt} for job, system, prompt in prompts_of(opened, fact.attempt)
+        ],
     }
 
 
@@ -114,6 +139,12 @@ def _page(opened: OpenedRun, fact: AttemptOpened) -> Iterator[str]:
     yield line("start", f"{found}, commit {start_of(opened, fact)[:12]}")
     if len(proposal.parents) > 1:
         yield line("merges", " and ".join(map(name_of, proposal.parents)))
+    prompts = prompts_of(opened, fact.attempt)
+    for job, system, prompt in prompts:
+        yield from _section(f"{job}: system prompt", system)
+        yield from _section(f"{job}: prompt", prompt)
+    if prompts:
+        return
     yield from _section("the goal (OBJECTIVE.md)", objective_of(opened))
     yield from _section("the task", told.task)
     yield from _section("why the program that it starts from was refused", told.feedback)

@@ -18,7 +18,7 @@ from raysearch.sinks.lines import (
     verdict,
 )
 from raysearch.types import Brief, Candidate, Objective, Outcome, Verdict
-from raysearch.views import Projection, mutators
+from raysearch.views import Projection, gain, mutators, per_dollar, primary_of
 
 LABEL = 11
 CASES_MAX = 10
@@ -70,6 +70,8 @@ def run_page(run: Projection, where: str, standing: str, rows_max: int = 20) -> 
     ]
     if run.mutators:
         parts += ["", "mutators", _mutators(run)]
+    if run.spending.by:
+        parts += ["", "models", _models(run)]
     if run.recent:
         parts += ["", "closed last", _recent(run)]
     return "\n".join(parts)
@@ -79,7 +81,29 @@ def _mutators(run: Projection) -> str:
     keys = ("mutator", "attempts", *(outcome.value for outcome in Outcome), "frontier", "cost_usd")
     rows = [[key.removesuffix("_usd") for key in keys]]
     rows += [[*(one_line(str(row[key]), 40) for key in keys[:-1]), f"${row['cost_usd']:.2f}"] for row in mutators(run)]
-    return table(rows, right=range(1, len(keys)))
+    if run.cost_usd > 0:
+        rows[0].append("gain per $")
+        for cells, row in zip(rows[1:], mutators(run), strict=True):
+            rate = row["gain_per_usd"]
+            cells.append(number(rate) if isinstance(rate, float) else "")
+    return table(rows, right=range(1, len(rows[0])))
+
+
+def _models(run: Projection) -> str:
+    """What was spent by role, plug-in and model, and what the whole of it brought."""
+    heads = ("role", "by", "model", "calls", "tokens in", "cached", "out", "cost")
+    keys = ("calls", "tokens_in", "tokens_cached", "tokens_out")
+    rows = [list(heads)]
+    for row in run.spending.rows():
+        names = [one_line(str(row[key]), 40) or "?" for key in ("role", "plugin", "model")]
+        rows.append([*names, *(f"{row[key]:,}" for key in keys), f"${row['cost_usd']:.2f}"])
+    lines = [table(rows, right=range(3, len(heads)))]
+    axis = primary_of(run.started.objectives) if run.started else None
+    rate = per_dollar(gain(run), run.cost_usd)
+    if axis is not None and rate is not None:
+        better = f"{axis.name} {number(gain(run))} {unit_of(axis.unit)}".rstrip()
+        lines.append(f"  brought: {better} better for ${run.cost_usd:.2f}, {number(rate)} per dollar")
+    return "\n".join(lines)
 
 
 def _recent(run: Projection, count: int = 5) -> str:

@@ -141,7 +141,10 @@ class Progress:
                 self._closed(fact, entry.run_s)
             case SessionClosed(reason) | RunEnded(reason):
                 self.over = reason
-            case Judged() | Measured():
+            case Judged(_, _, verdict, reused_from):
+                if verdict.usage is not None and reused_from is None:
+                    self.cost_usd += verdict.usage.cost_usd
+            case Measured():
                 pass
 
     def handed_out(self, job: Job) -> None:

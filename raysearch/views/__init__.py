@@ -5,23 +5,28 @@ The dictionaries are the content of ``population.json``, ``rounds.json``, ``stat
 Numbers that are not finite become null.
 """
 
-from raysearch.views.documents import mutators, population, rounds, summary
+from raysearch.views.documents import gain, mutators, population, rounds, summary
 from raysearch.views.projection import Projection, fold
 from raysearch.views.rows import SCHEMA, Row, attempt, candidate_row, entries_of, objective_row, round_row
 from raysearch.views.skyline import Skyline
+from raysearch.views.spending import Spending, per_dollar, primary_of
 
 __all__ = [
     "SCHEMA",
     "Projection",
     "Row",
     "Skyline",
+    "Spending",
     "attempt",
     "candidate_row",
     "entries_of",
     "fold",
+    "gain",
     "mutators",
     "objective_row",
+    "per_dollar",
     "population",
+    "primary_of",
     "round_row",
     "rounds",
     "summary",

@@ -9,6 +9,7 @@ import msgspec
 from raysearch.types import SEED, Candidate
 from raysearch.views.projection import SEED_NAME, Projection
 from raysearch.views.rows import SCHEMA, Row, candidate_row, objective_row, open_row, plain
+from raysearch.views.spending import per_dollar
 
 
 def summary(run: Projection, best: Candidate | None = None) -> Row:
@@ -37,11 +38,14 @@ def summary(run: Projection, best: Candidate | None = None) -> Row:
         "frontier": [candidate_row(c) for c in run.skyline.members],
         "best": candidate_row(best) if best else None,
         "mutators": mutators(run),
+        "gain": gain(run),
+        "gain_per_usd": per_dollar(gain(run), run.cost_usd),
+        "spending": run.spending.rows(),
     }
 
 
 def mutators(run: Projection) -> list[Row]:
-    """One row a mutator: attempts by outcome, members of the frontier, cost; the seed under `SEED_NAME`."""
+    """One row a mutator: attempts by outcome, members of the frontier, cost, gain; the seed under `SEED_NAME`."""
     kept: dict[str, int] = {}
     for candidate in run.skyline.members:
         name = SEED_NAME if candidate.id == SEED else candidate.mutator
@@ -53,9 +57,16 @@ def mutators(run: Projection) -> list[Row]:
             **{outcome.value: count for outcome, count in tally.outcomes.items()},
             "frontier": kept.get(name, 0),
             "cost_usd": tally.cost_usd,
+            "gain": tally.gain,
+            "gain_per_usd": per_dollar(tally.gain, tally.cost_usd),
         }
         for name, tally in run.mutators.items()
     ]
+
+
+def gain(run: Projection) -> float:
+    """By how much the best value of the primary objective has moved since the first candidate, in its unit."""
+    return sum(tally.gain for tally in run.mutators.values())
 
 
 def population(run: Projection) -> Iterator[bytes]:

@@ -23,8 +23,9 @@ from raysearch.facts import (
     SessionOpened,
 )
 from raysearch.types import SEED, AttemptId, Limits, Outcome
-from raysearch.views.rows import Row, opened, population_row, round_row, usage_of
+from raysearch.views.rows import Row, opened, population_row, round_row
 from raysearch.views.skyline import Skyline
+from raysearch.views.spending import Spending, improvement, primary_of
 
 SEED_NAME = "seed program"
 """Stands where others have the name of their mutator."""
@@ -32,10 +33,12 @@ SEED_NAME = "seed program"
 
 @dataclass(slots=True)
 class Tally:
-    """How the attempts of one mutator ended, and what they cost."""
+    """How the attempts of one mutator ended, what they cost, and what they brought."""
 
     outcomes: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
     cost_usd: float = 0.0
+    gain: float = 0.0
+    """By how much its candidates moved the best value of the primary objective."""
 
 
 @dataclass(slots=True)
@@ -59,6 +62,7 @@ class Projection:
     counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
     cost_usd: float = 0.0
     mutators: dict[str, Tally] = field(default_factory=dict)
+    spending: Spending = field(default_factory=Spending)
     traces: dict[AttemptId, list[Entry]] = field(default_factory=dict)
     """The entries of each attempt under way."""
     skyline: Skyline = field(default_factory=lambda: Skyline(()))
@@ -89,7 +93,7 @@ class Projection:
             case Mutated() | Judged() | Measured() | JobFailed():
                 trace = self._trace(fact.attempt)
                 trace.append(entry)
-                usage = usage_of(fact)
+                usage = self.spending.told(fact, opened(trace).proposal.mutator)
                 self.cost_usd += usage.cost_usd
                 self._tally(trace).cost_usd += usage.cost_usd
 
@@ -112,7 +116,12 @@ class Projection:
             self.counts[fact.outcome] += 1
         row = round_row(trace) | {"entered_frontier": False}
         if fact.candidate is not None:
+            best = self.skyline.best
             row["entered_frontier"] = self.skyline.add(fact.candidate)
+            axis = primary_of(self.started.objectives) if self.started else None
+            if axis is not None and row["entered_frontier"]:
+                gain = improvement(axis, best.scores if best else None, fact.candidate.scores)
+                self._tally(trace).gain += gain
             self.population_rows.append(msgspec.json.encode(population_row(fact.candidate, entry)))
         self.recent.append(row)
         self.round_rows.append(msgspec.json.encode(row))

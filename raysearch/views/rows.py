@@ -119,6 +119,7 @@ def _verdict_row(fact: Judged) -> Row:
         "feedback": verdict.feedback,
         "cases": plain(verdict.cases),
         "conditions": dict(verdict.conditions),
+        "usage": plain(verdict.usage) if verdict.usage is not None else None,
         "reused_from": fact.reused_from,
         "worker": fact.worker,
         "took_s": fact.took_s,
@@ -149,9 +150,16 @@ def _finite(value: float) -> float | None:
 
 
 def usage_of(fact: Mutated | Judged | Measured | JobFailed) -> Usage:
-    if isinstance(fact, Mutated):
-        return fact.change.mutation.usage
-    return fact.usage if isinstance(fact, JobFailed) else Usage()
+    """What models cost for it; a verdict that was reused was paid for before."""
+    match fact:
+        case Mutated():
+            return fact.change.mutation.usage
+        case Judged():
+            return Usage() if fact.verdict.usage is None or fact.reused_from is not None else fact.verdict.usage
+        case JobFailed():
+            return fact.usage
+        case Measured():
+            return Usage()
 
 
 def opened(trace: Sequence[Entry]) -> AttemptOpened:
