@@ -41,7 +41,7 @@ class Reviewer:
         agent, agent_options, model, effort: as of the mutator `coding`.
         call_timeout_s: for the whole of one review.
         backend, modality, interface: what kind of program it is; each adds a paragraph to the prompt.
-        prices: what the run itself says about what models cost.
+        prices, no_price: what the run itself says about what models cost.
     """
 
     def __init__(
@@ -66,10 +66,11 @@ class Reviewer:
         ] = "generic",
         interface: Literal["", "inprocess", "command", "service"] = "",
         prices: Mapping[str, Mapping[str, Any]] | None = None,
+        no_price: bool = False,
     ) -> None:
         if not 1 <= call_timeout_s <= 1e6:
             raise ValueError(f"call_timeout_s must be from 1 to 1,000,000 seconds, not {call_timeout_s:g}")
-        self._hired = Hired(agent, agent_options, model, effort, prices)
+        self._hired = Hired(agent, agent_options, model, effort, prices, no_price)
         self._kind = {"backend": backend, "modality": modality, "interface": interface}
         self._timeout_s = call_timeout_s
 

@@ -32,7 +32,7 @@ class CodingAgent:
         timeout_s: for the whole of one call.
         skills: Agent Skills folders, each with a SKILL.md, which the agent can discover.
         backend, modality, interface: what kind of program it is; each adds a paragraph to the prompt.
-        judges, prices: what the run itself says about who judges and what models cost.
+        judges, prices, no_price: what the run itself says about who judges and what models cost.
     """
 
     def __init__(
@@ -59,13 +59,14 @@ class CodingAgent:
         interface: Literal["", "inprocess", "command", "service"] = "",
         judges: Sequence[str] = ("accuracy",),
         prices: Mapping[str, Mapping[str, Any]] | None = None,
+        no_price: bool = False,
     ) -> None:
         if not 1 <= timeout_s <= 1e6:
             raise ValueError(f"timeout_s must be from 1 to 1,000,000 seconds, not {timeout_s:g}")
         for folder in skills:
             if not (folder / SKILL).is_file():
                 raise ConfigError(f"skills: {folder} is no skill: there is no {SKILL} in it")
-        self._hired = Hired(agent, agent_options, model, effort, prices)
+        self._hired = Hired(agent, agent_options, model, effort, prices, no_price)
         self._kind = {"backend": backend, "modality": modality, "interface": interface}
         self._skills = tuple(folder.absolute() for folder in skills)
         self._timeout_s, self._judges = timeout_s, tuple(judges)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -24,8 +25,9 @@ class Hired:
     """An installed agent, or one by reference, with what its calls cost. A context manager as its agent is one.
 
     ``agent`` names it; ``options`` are its constructor's, to which ``model`` and ``effort`` are added where given.
-    ``prices`` are the user's own rows, as `raysearch.config.prices.PriceRow` takes them; they go over what the agent
-    reports. Raises PluginError.
+    ``prices`` are the user's own rows, as `raysearch.config.prices.PriceRow` takes them, and ``no_price`` says that
+    models of unknown price may be used; an agent gets both if its constructor takes them. Otherwise the rows go over
+    what it reports. Raises PluginError.
     """
 
     def __init__(
@@ -35,9 +37,12 @@ class Hired:
         model: str = "",
         effort: str = "",
         prices: Mapping[str, Mapping[str, Any]] | None = None,
+        no_price: bool = False,
     ) -> None:
-        self._agent = cast(Agent, load("agents", agent, chosen(options, model, effort), offers={"prices": prices}))
-        self._prices: Prices = prices_of(prices or {})
+        offers = {"prices": dict(prices or {}), "no_price": no_price}
+        self._agent = cast(Agent, load("agents", agent, chosen(options, model, effort), offers=offers))
+        accounts = "prices" in inspect.signature(type(self._agent)).parameters
+        self._prices: Prices = {} if accounts else prices_of(prices or {})
 
     def __enter__(self) -> Hired:
         if isinstance(self._agent, AbstractContextManager):

@@ -105,7 +105,7 @@ def examine(configuration: Configuration, choice: Choice, plugin: type) -> None:
     options = chosen(given.get("agent_options"), given.get("model", ""), given.get("effort", ""))
     origins = configuration.option_origins(*choice.section, "agent_options")
     origins |= {key: configuration.origin(*choice.section, key) for key in FLAGS if key in options and key in given}
-    agent = check("agents", str(given["agent"]), options, offers={"prices": {}}, origins=origins)
+    agent = check("agents", str(given["agent"]), options, offers={"prices": {}, "no_price": False}, origins=origins)
     if configuration.settings.agents.no_price or getattr(agent, "reports_cost", False):
         return
     parameter = inspect.signature(agent).parameters.get("model")
