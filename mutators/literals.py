@@ -48,6 +48,8 @@ def python_constants(text: str) -> list[Constant]:
     try:
         body = ast.parse(text).body
         comments = dict(_python_comments(text)) if "tune:" in text else {}
+    except (RecursionError, MemoryError):  # the parser's own limits
+        raise Unreadable(1, "it is nested too deeply to be read as Python") from None
     except (SyntaxError, ValueError, tokenize.TokenError) as error:
         raise Unreadable(getattr(error, "lineno", None) or 1, f"this is not Python ({error})") from None
     places = _Places(text)
@@ -82,7 +84,7 @@ def _assigned(node: ast.stmt) -> tuple[str | None, ast.expr | None]:
 def _literal(node: ast.expr) -> Value | None:
     try:
         value = ast.literal_eval(node)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError, MemoryError):
         return None
     items = value if isinstance(value, tuple | list) else [value]
     if not all(isinstance(item, str | int | float) for item in items):

@@ -38,7 +38,10 @@ def files(part: Part) -> list[tuple[str, Path]]:
         return [(part.only, _checked(part.folder / part.only, part.folder))]
     found = []
     for path in _walk(part.folder):
-        found.append((path.relative_to(part.folder).as_posix(), _checked(path, part.folder)))
+        name = path.relative_to(part.folder).as_posix()
+        if any(_means_git(piece) for piece in name.split("/")):
+            raise TargetError(f"{shown(path)}: git takes no file of that name: rename or remove it.")
+        found.append((name, _checked(path, part.folder)))
         if len(found) > FILES_MAX:
             raise TargetError(f"{shown(part.folder)}: more than {FILES_MAX} files: give it a folder of its own.")
     return sorted(found)
@@ -60,6 +63,11 @@ def _walk(folder: Path) -> Iterator[Path]:
                 waiting.append(Path(entry.path))
             else:
                 yield Path(entry.path)
+
+
+def _means_git(name: str) -> bool:
+    """Whether some file system takes ``name`` for ``.git``, which git therefore refuses to keep."""
+    return name.partition(":")[0].rstrip(" .").lower() in {".git", "git~1"}
 
 
 def _checked(path: Path, folder: Path) -> Path:

@@ -18,7 +18,7 @@ from typing import cast
 
 from raysearch.config.targets import load_target
 from raysearch.engine import Engine
-from raysearch.errors import LedgerError, RepositoryError, RunError
+from raysearch.errors import LedgerError, RepositoryError, RunError, TargetError, boundary
 from raysearch.facts import RunStarted, SessionOpened
 from raysearch.ledger import FileLedger, RunLock
 from raysearch.plugins import PluginSpec, load
@@ -112,7 +112,8 @@ def create(folder: RunFolder, target: Target) -> None:
     """
     repository = Repository.create(folder.workspace)
     if target.seed is not None:
-        tree = repository.write_tree(target.seed, int(target.program_mb_max * 1e6))
+        with boundary(TargetError, f"the seed program of {target.name} cannot be kept in git"):
+            tree = repository.write_tree(target.seed, int(target.program_mb_max * 1e6))
     else:
         with tempfile.TemporaryDirectory() as empty:
             tree = repository.write_tree(Path(empty))
