@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 from evaluators.results import CaseResult, MetricsResult, clean, read_metrics, read_verdict
-from raysearch.errors import EvaluatorFault, Refused
+from raysearch.errors import EvaluatorFault, Refused, Unevaluated
 from raysearch.protocols import Completed, Workspace
 from raysearch.target import EvaluatorCommand, Target
 from raysearch.types import Brief, Case, Measurement, Objective, Verdict
@@ -20,7 +20,7 @@ class CommandJudge:
     """Runs the target's accuracy checker.
 
     A limit that is reached, or a process that is left running, is the candidate's doing: a no. Everything else that
-    is not a well-formed verdict is an EvaluatorFault.
+    is not a well-formed verdict is Unevaluated: the candidate's doing only if the checker works on another.
     """
 
     def judge(self, workspace: Workspace, brief: Brief, rng: random.Random) -> Verdict:  # noqa: ARG002
@@ -43,8 +43,8 @@ class CommandBenchmark:
     """Runs the target's benchmark.
 
     Raises Refused where the candidate is why there is no measurement: a limit, a process left running, or the
-    benchmark's own word; EvaluatorFault for every result that is not a finite number of each objective in its
-    declared unit and direction.
+    benchmark's own word; Unevaluated for every result that is not a finite number of each objective in its declared
+    unit and direction.
     """
 
     def measure(self, workspace: Workspace, rng: random.Random) -> Sequence[Measurement]:  # noqa: ARG002
@@ -154,8 +154,8 @@ def _kept_cases(cases: Sequence[CaseResult]) -> tuple[Case, ...]:
     return tuple(Case(case.name, case.passed, case.detail) for case in kept)
 
 
-def _with_output(fault: EvaluatorFault, what: str, completed: Completed) -> EvaluatorFault:
-    return EvaluatorFault(f"{what}: {fault}{_said(completed)}")
+def _with_output(fault: EvaluatorFault, what: str, completed: Completed) -> Unevaluated:
+    return Unevaluated(f"{what}: {fault}{_said(completed)}")
 
 
 def _said(completed: Completed) -> str:

@@ -10,6 +10,7 @@ RaysearchError
 ├── Fault            belongs to one job: recorded, never ends the run
 │   ├── MutatorFault     the mutator raised, or changed what it must not
 │   ├── EvaluatorFault   a judge or benchmark broke (as opposed to saying no)
+│   │   └── Unevaluated      it broke on one program, which may be why
 │   ├── SandboxFault     the sandbox could not be set up (retried)
 │   ├── WorkerLost       the process that held the job went away (retried)
 │   ├── TimedOut         no answer in the job's time and a grace (retried)
@@ -77,6 +78,13 @@ class MutatorFault(Fault):
 
 class EvaluatorFault(Fault):
     """A judge or benchmark broke, or answered outside its contract (as opposed to saying no)."""
+
+
+class Unevaluated(EvaluatorFault):
+    """A judge or benchmark came to no answer about a program, which may be why: it crashed, or spoilt the result.
+
+    Where the same evaluator works on the target's seed program, this one is to blame, and is refused.
+    """
 
 
 class SandboxFault(Fault):

@@ -11,22 +11,24 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import assert_never, cast
 
 from raysearch.config.integrity import Fingerprint, fingerprint, unchanged
-from raysearch.errors import EvaluatorFault, Fault, MutatorFault, Refused, SandboxFault, boundary
+from raysearch.errors import EvaluatorFault, Fault, MutatorFault, Refused, SandboxFault, Unevaluated, boundary
 from raysearch.plugins import PluginSpec
 from raysearch.protocols import Answer, Benchmark, Judge, Mutator
 from raysearch.repository import Repository, TooLarge, Unfit
 from raysearch.sandbox import Sandbox, open_sandbox, warmed
 from raysearch.seeds import number, stream
 from raysearch.target import Target, may_change
-from raysearch.types import Change, Job, Measurement, Mutation, Result, Stage, Verdict
+from raysearch.types import SEED, Change, Job, Measurement, Mutation, Result, Stage, Verdict
 from raysearch.workspace import Checkout, checked_out
 
 log = logging.getLogger(__name__)
+
+TRUST = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class Worker:
     """Where judges and benchmarks run their commands."""
 
     _fingerprint: Fingerprint = field(init=False)
+    _trust: dict[tuple[Stage, str], int] = field(default_factory=dict, init=False)
+    """How often an evaluator may still break before it must prove on the seed that it works."""
 
     def __post_init__(self) -> None:
         self._sandbox = open_sandbox(self.spec.sandbox, run=self.spec.run)
@@ -77,6 +81,8 @@ class Worker:
                 result = self._result(job)
         except Refused as no:
             result = Verdict(False, str(no))
+        except Unevaluated as fault:
+            result = self._attributed(job, fault)
         except Fault as fault:
             result = fault
         return Answer(job, result, self.name, round(time.monotonic() - began, 4))
@@ -86,7 +92,35 @@ class Worker:
         self._stack.close()
         self._plugins.clear()
 
+    def _attributed(self, job: Job, fault: Unevaluated) -> Fault | Verdict:
+        """Whose doing it was: the program's where the evaluator is known to work, the evaluator's otherwise."""
+        key = (job.stage, job.plugin)
+        trust = self._trust.get(key, 0)
+        if job.attempt == SEED:
+            return fault
+        if trust == 0:
+            if self.spec.target.seed is None:
+                return fault
+            seed = replace(job, attempt=SEED, base=self._repository.commit_of("origin"))
+            try:
+                with boundary(EvaluatorFault, f"{job.stage} {job.plugin!r}"):
+                    self._result(seed)
+            except Refused:
+                pass
+            except Fault as same:
+                log.warning("%s breaks on the seed program too: %s", job.plugin, same)
+                return fault
+            trust = TRUST
+        self._trust[key] = trust - 1
+        return Verdict(False, f"{fault}\nIt works on other programs: this one is why.")
+
     def _result(self, job: Job) -> Result:
+        """Do it. Raises Fault and Refused."""
+        result = self._done(job)
+        self._trust[job.stage, job.plugin] = TRUST
+        return result
+
+    def _done(self, job: Job) -> Result:
         rng = stream(self.spec.seed, job.stage, job.plugin, job.attempt, job.try_number)
         secret = 0 if job.stage is Stage.MUTATE else number(self.spec.seed, "evaluation", job.plugin)
         plugin = self._plugin(job.stage, job.plugin)

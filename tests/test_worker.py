@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from toys import make_target
@@ -14,17 +16,16 @@ from raysearch.plugins import PluginSpec
 from raysearch.repository import Repository
 from raysearch.run.folder import RunFolder
 from raysearch.run.search import create
-from raysearch.types import AttemptId, Change, Commit, Job, Measurement, Stage, Verdict
+from raysearch.types import SEED, AttemptId, Change, Commit, Job, Measurement, Stage, Verdict
 from raysearch.worker import Worker, WorkerSpec
 
 TOYS = str(Path(__file__).with_name("toys.py"))
 MUTATORS = ("Step", "Trespasser", "Raises", "SpendsAndFails")
 
 
-@pytest.fixture
-def worker(tmp_path: Path) -> Iterator[Worker]:
+def opened(tmp_path: Path, **target_options: Any) -> Iterator[Worker]:
     folder = RunFolder.create(tmp_path / "runs", "toy")
-    target = snapshot_target(load_target(make_target(tmp_path / "toy")), folder.target)
+    target = snapshot_target(load_target(make_target(tmp_path / "toy", **target_options)), folder.target)
     create(folder, target)
     plugins = {(Stage.MUTATE, name): PluginSpec("mutators", name, f"{TOYS}:{name}") for name in MUTATORS}
     plugins[Stage.JUDGE, "accuracy"] = PluginSpec("judges", "accuracy", "accuracy")
@@ -32,6 +33,11 @@ def worker(tmp_path: Path) -> Iterator[Worker]:
     worker = Worker(WorkerSpec(folder.identity, 7, folder.workspace, target, plugins, "bubblewrap"))
     yield worker
     worker.close()
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Worker]:
+    yield from opened(tmp_path)
 
 
 def origin(worker: Worker) -> Commit:
@@ -97,10 +103,40 @@ def test_a_wrong_program_gets_the_checkers_reason(worker: Worker) -> None:
     assert verdict.feedback == "-1.0 is below zero"
 
 
-def test_a_benchmark_that_cannot_measure_is_a_fault_not_a_score(worker: Worker) -> None:
+def test_a_program_on_which_alone_the_benchmark_breaks_is_refused(worker: Worker) -> None:
     result = worker.perform(Job(AttemptId(1), Stage.BENCHMARK, "benchmark", committed(worker, "garbage"))).result
+    assert isinstance(result, Verdict)
+    assert not result.passed
+    assert "ValueError" in result.feedback
+    assert "this one is why" in result.feedback
+
+
+def test_the_seed_program_is_not_blamed_for_its_evaluator(worker: Worker) -> None:
+    result = worker.perform(Job(SEED, Stage.BENCHMARK, "benchmark", committed(worker, "garbage"))).result
     assert isinstance(result, EvaluatorFault)
-    assert "ValueError" in str(result)
+
+
+BREAKS = """
+import os
+os._exit(3)
+"""
+
+
+def test_an_evaluator_that_breaks_on_the_seed_too_is_to_blame(tmp_path: Path) -> None:
+    for worker in opened(tmp_path, checker=BREAKS):
+        for attempt in range(1, 4):
+            result = worker.perform(Job(AttemptId(attempt), Stage.JUDGE, "accuracy", committed(worker, "9"))).result
+            assert isinstance(result, EvaluatorFault)
+            assert "exit status 3" in str(result)
+
+
+def test_without_a_seed_an_evaluator_is_trusted_once_it_has_worked(tmp_path: Path) -> None:
+    for worker in opened(tmp_path, seed=None):
+        bad = Job(AttemptId(1), Stage.BENCHMARK, "benchmark", committed(worker, "garbage"))
+        assert isinstance(worker.perform(bad).result, EvaluatorFault)
+        good = Job(AttemptId(2), Stage.BENCHMARK, "benchmark", committed(worker, "9"))
+        assert isinstance(worker.perform(good).result, tuple)
+        assert isinstance(worker.perform(replace(bad, attempt=AttemptId(3))).result, Verdict)
 
 
 def test_a_target_that_changed_during_the_run_stops_evaluations(worker: Worker) -> None:
