@@ -246,6 +246,12 @@ def test_a_prefix_cache_is_no_response_cache() -> None:
     assert outcome.conditions["asked again"] == "1.00 times as fast (median of 12 pairs, at least 1.00)"
 
 
+def test_a_memory_for_answers_alone_is_seen_behind_slow_reading() -> None:
+    """The prompt takes its second again, the answer is there at once: 1.1 times as fast in all, and yet remembered."""
+    outcome = found(cached(1.0, lambda request: [(1.0, Piece(answer(request), last=True))]))
+    assert "from memory" in outcome.refused
+
+
 def test_a_cache_without_streaming_is_seen_by_the_whole_time() -> None:
     hits = Queue(steady)
     seen: set[str] = set()
@@ -320,12 +326,49 @@ def test_lateness_counts_as_latency_all_the_same() -> None:
     held = [request for request in outcome.requests if request.exchange.late_s > 0.05]
     assert [request.exchange.request.number for request in held] == [51, 52, 53, 54]
     assert all(request.e2e_ms == pytest.approx(20 + request.exchange.late_s * 1e3) for request in held)
+    assert all(request.ttft_ms == pytest.approx(request.e2e_ms) for request in held)
+
+
+def test_a_time_limit_counts_from_when_a_request_was_due() -> None:
+    class Hanging(Stalling):
+        async def exchange(self, request: Request) -> AsyncGenerator[Piece, None]:
+            async for piece in super().exchange(request):
+                await asyncio.sleep(100 if request.number == 52 else 0)
+                yield piece
+
+    [hung] = [request for request in found(Hanging(50, 0.5)).requests if request.failure]
+    assert hung.exchange.late_s == pytest.approx(0.3)
+    assert hung.exchange.ended_s == pytest.approx(hung.exchange.due_s + 5)
+
+
+def test_nobody_is_refused_for_being_slow_while_the_generator_was_late() -> None:
+    """A stall of 3 s where answers must come within 2: it is not the server that was too slow."""
+    scenario = replace(SCENARIO, timeout_s=2.0, failed_max=0.0)
+    outcome = found(Stalling(50, 3.0), scenario)
+    assert outcome.conditions["failures"] == "11 time"
+    assert outcome.void
+    assert not outcome.refused
 
 
 def test_lateness_that_is_small_beside_the_answers_is_borne() -> None:
     """4 of 100 requests leave up to 0.4 s late, where answers take 20 ms: void. A bound that allows it: not."""
     bearable = replace(SCENARIO, punctuality=Punctuality(late_ms=500))
     assert not found(Stalling(50, 0.5), bearable).void
+
+
+def test_long_waits_do_not_excuse_a_late_generator() -> None:
+    """2 % of answers that take 4 s would be 80 ms: but tokens are timed too."""
+
+    class Slow(Stalling):
+        async def exchange(self, request: Request) -> AsyncGenerator[Piece, None]:
+            async for piece in super().exchange(request):
+                await asyncio.sleep(2)
+                yield piece
+
+    lax = replace(SCENARIO, punctuality=Punctuality(late_most_ms=80))
+    assert not found(Slow(50, 0.07), lax).void
+    assert found(Slow(50, 0.07)).void == ""  # 1 % of 100 requests is one
+    assert "where 20.0 ms are allowed" in found(Slow(50, 0.2)).void
 
 
 def test_a_closed_loop_is_voided_by_missed_turns() -> None:
@@ -341,7 +384,7 @@ def test_being_out_of_sockets_is_nobody_s_fault() -> None:
         return [(0.05, Piece(answer(request), last=True))]
 
     outcome = found(Talk(say))
-    assert outcome.void.startswith("1 requests failed on the load generator's side")
+    assert outcome.void.startswith("requests that failed on the load generator's side: 1, ")
     assert not outcome.refused
 
 
@@ -405,6 +448,8 @@ def test_users_keep_to_their_own_requests_whatever_the_others_do() -> None:
         asked[slow_s] = [request.prompt for _, request in queue.asked if request.number % 3 == 1]
     count = min(map(len, asked.values()))
     assert count > 50
+    numbers = [request.number for _, request in queue.asked]
+    assert len(set(numbers)) == len(numbers)
     assert asked[0.05][:count] == asked[0.4][:count]
 
 

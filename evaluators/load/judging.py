@@ -24,17 +24,20 @@ from evaluators.load.window import Window
 class Punctuality:
     """When the generator was itself too slow to measure.
 
-    The 99th percentile of its lateness, in sending and in waking up, may be ``late_ms``, or ``late_share`` of the
-    median end-to-end time, whichever is more; its use of one core ``busy_max``.
+    The 99th percentile of its lateness, in sending and in waking up, may be ``late_share`` of the median end-to-end
+    time, ``late_ms`` in any case, and never more than ``late_most_ms``: long waits would excuse anything, and single
+    tokens are timed as well. Its use of one core may be ``busy_max``.
     """
 
     late_ms: float = 2.0
     late_share: float = 0.02
+    late_most_ms: float = 20.0
     busy_max: float = 0.9
 
     def __post_init__(self) -> None:
         positive("late_ms", self.late_ms)
         share("late_share", self.late_share)
+        positive("late_most_ms", self.late_most_ms)
         positive("busy_max", self.busy_max)
 
 
@@ -48,7 +51,8 @@ class Lateness:
 
     def void(self, punctuality: Punctuality, median_e2e_ms: float) -> str:
         """Why the measurement is void; empty if it stands."""
-        bound_ms = max(punctuality.late_ms, punctuality.late_share * median_e2e_ms)
+        scaled_ms = min(punctuality.late_most_ms, punctuality.late_share * median_e2e_ms)
+        bound_ms = max(punctuality.late_ms, scaled_ms)
         if self.sent_ms > bound_ms:
             return (
                 f"the load generator could not keep its schedule: 1 % of the requests left more than "
@@ -80,7 +84,7 @@ def lateness(recording: Recording, window: Window) -> Lateness:
 def own_trouble(exchanges: Sequence[Exchange]) -> str:
     """Why the measurement is void because this machine could not send or receive; empty if it could."""
     ours = [exchange.reason for exchange in exchanges if exchange.trouble == "generator"]
-    return f"{len(ours)} requests failed on the load generator's side, for instance: {ours[0]}" if ours else ""
+    return f"requests that failed on the load generator's side: {len(ours)}, such as: {ours[0]}" if ours else ""
 
 
 def wrong_answers(requests: Sequence[Timed], canaries: Canaries | None) -> tuple[str, str]:
