@@ -85,8 +85,10 @@ def _checked(path: Path, folder: Path) -> Path:
             raise TargetError(f"{shown(path)}: neither a file, a folder nor a link: remove it.")
     except UnicodeEncodeError:
         raise TargetError(f"{shown(path.parent)}: holds a file whose name is not UTF-8: rename it.") from None
-    except (OSError, RuntimeError) as problem:
-        raise TargetError(f"{shown(path)}: cannot be read: {getattr(problem, 'strerror', '') or problem}.") from None
+    except RuntimeError:
+        raise TargetError(f"{shown(path)}: a link that leads in a circle: remove it.") from None
+    except OSError as problem:
+        raise TargetError(f"{shown(path)}: cannot be read: {problem.strerror or problem}.") from None
     return path
 
 

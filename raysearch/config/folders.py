@@ -115,5 +115,5 @@ def _check_command(role: str, folder: Path, command: tuple[str, ...], problems: 
     elif first == "python" and command[1:] and command[1].endswith(".py"):
         script = command[1]
         if not script.startswith(("/", "{")) and not (folder / script).is_file():
-            hint = nearest(script, (path.name for path in folder.glob("*.py")))
+            hint = nearest(script, (path.name for path in folder.glob("*.py") if path.is_file()))
             problems.append(f"{shown(folder)}: [{role}] command: no file {script!r} in this folder.{hint}")

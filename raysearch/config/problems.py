@@ -23,6 +23,8 @@ _WORDS = {
     "a valid ": "a ",
     " after validation": "",
 }
+_CHOICES = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
+"""What pydantic calls the alternatives for a value that may have several types."""
 
 
 def sentences(error: ValidationError, model: type[BaseModel], where: Where) -> list[str]:
@@ -37,7 +39,21 @@ def _findings(error: ValidationError) -> list[tuple[Keys, Any]]:
     """What was found, without what merely follows from something found deeper inside."""
     found: list[tuple[Keys, Any]] = [(tuple(finding["loc"]), finding) for finding in error.errors(include_url=False)]
     outer = {keys[:length] for keys, _ in found for length in range(len(keys))}
-    return [(keys, finding) for keys, finding in found if keys not in outer]
+    return _together([(keys, finding) for keys, finding in found if keys not in outer])
+
+
+def _together(found: list[tuple[Keys, Any]]) -> list[tuple[Keys, Any]]:
+    """One finding instead of one for each of the types that an element of a list may have."""
+    kept: dict[Keys, Any] = {}
+    for keys, finding in found:
+        if len(keys) > 1 and isinstance(keys[-2], int) and keys[-1] in _CHOICES:
+            words = _CHOICES[str(keys[-1])]
+            before = kept.get(keys[:-1])
+            msg = f"{before['msg']} or {words}" if before else f"Input should be {words}"
+            kept[keys[:-1]] = {**finding, "msg": msg}
+        else:
+            kept[keys] = finding
+    return list(kept.items())
 
 
 def _sentence(keys: Keys, finding: Any, model: type[BaseModel]) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from raysearch.config.target_file import NAME, is_inside, validated
-from raysearch.config.toml import Document, shown
+from raysearch.config.toml import Document, is_there, shown
 from raysearch.config.values import Table, Texts
 from raysearch.errors import nearest
 from raysearch.target import Recipe
@@ -49,7 +49,10 @@ class RecipesFile(Table):
 def read_recipes(folder: Path, problems: list[str]) -> tuple[Recipe, ...]:
     """The bank in ``folder``; none without ``recipes.toml``. What is wrong with it is added to ``problems``."""
     index = folder / INDEX
-    if not index.exists():
+    if is_there(folder) and not folder.is_dir():
+        problems.append(f"{shown(folder)}: must be a folder, with {INDEX} and the patches that it lists.")
+        return ()
+    if not is_there(index):
         if any(folder.glob("*.patch")):
             problems.append(f"{shown(index)}: missing: it says what each patch beside it needs and excludes.")
         return ()

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from raysearch.config.problems import sentences
-from raysearch.config.toml import Document, read
+from raysearch.config.toml import Document, is_there, read
 from raysearch.config.values import Amount, Finite, Seconds, Table, Texts
 from raysearch.errors import TargetError, nearest
 from raysearch.target import SandboxLimits, Tunable
@@ -239,7 +239,7 @@ def validated(path: Path, model: type[File], problems: list[str]) -> tuple[Docum
 
 def read_target_file(path: Path, problems: list[str]) -> TargetFile:
     """The file's content, or the defaults with the reasons added to ``problems``. Absent is fine."""
-    read_in = validated(path, TargetFile, problems) if path.exists() else None
+    read_in = validated(path, TargetFile, problems) if is_there(path) else None
     if read_in is None:
         return TargetFile()
     document, found = read_in

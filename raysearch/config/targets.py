@@ -34,7 +34,7 @@ from raysearch.config.target_file import (
     read_objectives_file,
     read_target_file,
 )
-from raysearch.config.toml import at_home, read_text, shown, written, written_key
+from raysearch.config.toml import at_home, is_there, read_text, shown, written, written_key
 from raysearch.errors import TargetError
 from raysearch.target import EvaluatorCommand, Target
 from raysearch.types import Objective
@@ -142,10 +142,10 @@ def _objective_text(path: Path, problems: list[str]) -> str:
 
 def _objectives(root: Path, flags: Sequence[str], problems: list[str]) -> tuple[Objective, ...]:
     path = root / "objectives.toml"
-    declared = read_objectives_file(path, problems) if path.exists() else ()
+    declared = read_objectives_file(path, problems) if is_there(path) else ()
     if flags:
         return objectives_from_flags(flags, declared, problems)
-    if not path.exists():
+    if not is_there(path):
         problems.append(
             f"{shown(path)}: missing, and nothing else names an objective: pass --objective NAME:max (or min), "
             'or write the file:  [[objective]]  name = "…"  direction = "max"'
@@ -154,7 +154,7 @@ def _objectives(root: Path, flags: Sequence[str], problems: list[str]) -> tuple[
 
 
 def _seed(path: Path, file: TargetFile, problems: list[str]) -> Path | None:
-    if not path.exists():
+    if not is_there(path):
         return None
     if not path.is_dir():
         problems.append(f"{shown(path)}: must be a folder, the first program.")

@@ -57,6 +57,11 @@ def shown(path: Path) -> str:
     return str(path).encode("utf-8", "backslashreplace").decode()
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is anything at ``path``, be it a link that leads nowhere: that is no way to leave a file out."""
+    return os.path.lexists(path)
+
+
 def at_home(path: Path | str) -> Path:
     """``path`` with ``~`` as the home folder; that of a user whom nobody knows stays as it is, as in a shell."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 - Path's own raises for such a user
