@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from raysearch.errors import ConfigError
 
-
 WHOLE_MAX = 1_000_000_000
 
 
