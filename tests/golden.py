@@ -1,4 +1,4 @@
-"""Texts that must stay as they are. RAYSEARCH_GOLDEN=write writes them anew; look at the difference before committing."""
+"""Texts that must stay as they are. RAYSEARCH_GOLDEN=write writes them anew; look at the difference then."""
 
 from __future__ import annotations
 

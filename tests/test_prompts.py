@@ -89,7 +89,7 @@ FULL: Mapping[str, Mapping[str, object]] = {
     },
 }
 EMPTY: Mapping[str, object] = {
-    **{name: "" for name in ("task", "feedback", "memory", "profile")},
+    **dict.fromkeys(("task", "feedback", "memory", "profile"), ""),
     **{name: [] for name in ("lessons", "inspirations", "tradeoffs", "trials")},
 }
 FEWEST: Mapping[str, Mapping[str, object]] = {
@@ -157,7 +157,7 @@ def test_a_missing_value_and_one_too_many_are_errors(role: str) -> None:
         fewer = {key: value for key, value in FULL[role].items() if key != name}
         with pytest.raises(PromptError, match=rf"needs {name}"):
             render(role, fewer)
-    with pytest.raises(PromptError, match="has no use for 'objectiv'.*'objective'"):
+    with pytest.raises(PromptError, match=r"has no use for 'objectiv'.*'objective'"):
         render(role, {**FULL[role], "objectiv": "x"})
 
 

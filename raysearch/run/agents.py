@@ -81,10 +81,9 @@ def told(plugin: type, settings: Settings, judges: Sequence[str]) -> dict[str, o
     taken = inspect.signature(plugin).parameters
     if "agent" not in taken:
         return {}
-    return {
-        "judges": judges,
-        "prices": {name: row.model_dump(exclude_none=True) for name, row in prices(settings).items()},
-    }
+    rows = {name: row.model_dump(exclude_none=True) for name, row in prices(settings).items()}
+    said = {"judges": tuple(judges), "prices": rows, "no_price": settings.agents.no_price}
+    return {name: value for name, value in said.items() if name in taken}
 
 
 def prices(settings: Settings) -> Prices:

@@ -75,7 +75,7 @@ class MutatorConformance(_OnPrograms):
             assert isinstance(mutation, Mutation), f"mutate() returned {type(mutation).__name__}, not a Mutation"
 
     def test_it_keeps_to_its_folder(self, tmp_path: Path) -> None:
-        """Only ``workspace.path`` and ``workspace.scratch`` may be written to."""
+        """Only ``workspace.path``, ``workspace.scratch`` and ``workspace.artifacts`` may be written to."""
         for workspace, brief in self._jobs(tmp_path):
             before = _around(workspace)
             self.make().mutate(workspace, brief, random.Random(1))
@@ -153,13 +153,9 @@ class MutatorConformance(_OnPrograms):
 
 
 def _around(workspace: FolderWorkspace) -> Snapshot:
-    """All beside the program and its scratch folder."""
-    root = workspace.path.parent
-    return {
-        name: what
-        for name, what in snapshot(root).items()
-        if not {workspace.path, workspace.scratch} & {root / name, *(root / name).parents}
-    }
+    """All beside the program, its scratch folder and what is kept of the job."""
+    root, own = workspace.path.parent, {workspace.path, workspace.scratch, workspace.artifacts}
+    return {name: what for name, what in snapshot(root).items() if not own & {root / name, *(root / name).parents}}
 
 
 class _OnUnchangedPrograms(_OnPrograms):
