@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -71,8 +72,13 @@ class Measurement:
 
     @property
     def value(self) -> float:
-        """Median of the samples."""
-        return self.samples[0] if len(self.samples) == 1 else statistics.median(self.samples)
+        """Median of the samples; finite if they are."""
+        if len(self.samples) == 1:
+            return self.samples[0]
+        median = statistics.median(self.samples)
+        if math.isinf(median):  # the sum of the two in the middle is too large for a float; their halves' is not
+            return statistics.median(sample / 2 for sample in self.samples) * 2
+        return median
 
 
 @dataclass(frozen=True, slots=True)

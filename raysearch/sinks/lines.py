@@ -38,7 +38,7 @@ def one_line(text: str, length_max: int = 500) -> str:
 
 def number(value: float, digits: int = 7) -> str:
     """A value to so many significant digits: ``2.635983``, ``1.204e-07``, ``117``."""
-    return f"{value:.0f}" if value == int(value) and abs(value) < 1e9 else f"{value:.{digits}g}"
+    return f"{value:.0f}" if abs(value) < 1e9 and value == int(value) else f"{value:.{digits}g}"
 
 
 def aligned(values: Sequence[float], noise: float = 0.0) -> list[str]:
