@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from pathlib import Path
 from typing import Any
 
 from raysearch.agents.interface import AgentFault, Answered, Call, Permission, Reply
 from raysearch.errors import SandboxFault
 from raysearch.protocols import Workspace
-from raysearch.types import Usage
+from raysearch.types import Brief, Mutation, Usage
 
 FILE = str(Path(__file__).resolve())
 USED = Usage(tokens_in=10_000, tokens_cached=4_000, tokens_out=500, calls=1, model="claude-opus-5-5", turns=1)
@@ -135,3 +136,11 @@ class Looks:
     def ask(self, workspace: Workspace, call: Call[Answered]) -> Reply[Answered]:
         (workspace.path / "x.txt").write_text(f"{len(os.environ)}\n")
         return Reply("SUMMARY: looked")
+
+
+class Negative:
+    """A mutator whose programs no checker accepts."""
+
+    def mutate(self, workspace: Workspace, brief: Brief, rng: random.Random) -> Mutation:
+        (workspace.path / "x.txt").write_text(f"{-1 - rng.random()}\n")
+        return Mutation("below zero")
