@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -104,11 +104,14 @@ def _spelt(keys: Keys) -> str:
 def _fields_at(model: type[BaseModel], keys: Keys) -> list[str]:
     """Names of the fields of the model that lies at ``keys`` inside ``model``."""
     current: type[BaseModel] | None = model
+    named = False  # whether the next key is a name of the user's own, in a table of such
     for key in keys:
-        if isinstance(key, int):
+        if isinstance(key, int) or named:
+            named = False
             continue
         field = current.model_fields.get(key) if current else None
         current = _model_in(field.annotation) if field else None
+        named = field is not None and get_origin(field.annotation) is dict
     return list(current.model_fields) if current else []
 
 
