@@ -309,8 +309,10 @@ def _trusted(noise: Noise, repeats: int) -> Finding:
         return note(name, f"{noise.spread:.3g} {noise.objective.unit}, about a value of zero".replace("  ", " "))
     told = f"{percent(noise.spread)} from evaluation to evaluation, {percent(declared)} declared"
     if noise.understated:
-        declare = f"declare noise = {math.ceil(noise.spread * 1000) / 1000:g} in objectives.toml, or "
-        return warn(name, told, f"{declare if noise.spread < 0.5 else ''}measure more calmly, or for longer")
+        declare = ""
+        if noise.spread < 0.5:
+            declare = f"declare noise = {math.ceil(noise.spread * 1000) / 1000:g} in objectives.toml, or "
+        return warn(name, told, f"{declare}measure more calmly, or for longer")
     if noise.spread > SPREAD_NOTABLE:
         return warn(name, told, "measure for longer, or count something steadier: most gains drown in this")
     return ok(name, told)

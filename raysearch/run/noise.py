@@ -49,7 +49,7 @@ class Noise:
     @property
     def spread(self) -> float:
         """Between evaluations: the standard deviation of ``values``."""
-        return statistics.stdev(self.values) / self._size if len(self.values) > 1 else 0.0
+        return _deviation(self.values) / self._size if len(self.values) > 1 else 0.0
 
     @property
     def interval(self) -> Interval:
@@ -75,7 +75,7 @@ def noise_of(objective: Objective, evaluations: Sequence[Sequence[Measurement]])
     """From every evaluation's measurements; each must hold the objective."""
     found = [next(m for m in measured if m.name == objective.name) for measured in evaluations]
     size = abs(statistics.median(m.value for m in found)) or 1.0
-    within = [statistics.stdev(m.samples) for m in found if len(m.samples) > 1]
+    within = [_deviation(m.samples) for m in found if len(m.samples) > 1]
     return Noise(
         objective=objective,
         values=tuple(m.value for m in found),
@@ -114,4 +114,12 @@ def smallest_gain(values: Sequence[float], confidence: float = CONFIDENCE) -> fl
         return None
     from scipy.special import stdtrit
 
-    return float(stdtrit(n - 1, confidence)) * math.sqrt(2.0) * statistics.stdev(values)
+    return float(stdtrit(n - 1, confidence)) * math.sqrt(2.0) * _deviation(values)
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """Standard deviation of two or more values; infinite where that is too large for a float."""
+    try:
+        return statistics.stdev(values)
+    except OverflowError:
+        return math.inf
