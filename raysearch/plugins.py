@@ -113,7 +113,8 @@ def available(kind: Kind) -> dict[str, str]:
 
 def known_names() -> dict[str, tuple[str, ...]]:
     """The names of all installed plug-ins, by kind."""
-    return {kind: tuple(sorted(available(kind))) for kind in KINDS}
+    entries = importlib.metadata.entry_points()  # read once: every installed package is looked at
+    return {kind: tuple(sorted(entries.select(group=f"raysearch.{kind}").names)) for kind in KINDS}
 
 
 def resources(plugin: object) -> dict[str, float]:
