@@ -82,6 +82,16 @@ def test_a_conversation_with_parallel_tools(dialect: str, stream: bool) -> None:
     assert second.messages[1].thinking.replace("\n", "") == thoughts.get(dialect, "Two sums, then.")
 
 
+@each_dialect
+def test_the_next_prompt_starts_the_count_again(dialect: str) -> None:
+    with ModelServer(adding) as server, model_clients.client(dialect, server.url, stream=False) as client:
+        for _ in range(2):
+            assert len(client.ask("1 + 2, 3 + 4?").calls) == 2
+            assert client.tell(["3", "7"]).text == "3 and 7."
+    assert [request.step for request in server.requests] == [0, 1, 0, 1]
+    assert [len(request.calls) for request in server.requests] == [0, 2, 0, 2]
+
+
 @each_way
 @each_dialect
 @pytest.mark.parametrize("stop", ["length", "refusal"])
@@ -210,18 +220,28 @@ def test_many_at_once_each_get_their_own_conversation() -> None:
         assert asyncio.run(all_of_them(server.url)) == [f"lane {number}" for number in range(25)]
     assert [request.number for request in server.requests] == list(range(1, 51))
 
+    queue, inside, most = Queue([Turn(str(number)) for number in range(40)]), [], []
+
+    def alone(request: Request) -> Turn:
+        inside.append(request)
+        threading.Event().wait(0.001)
+        most.append(len(inside))
+        inside.remove(request)
+        return queue(request)
+
     def ask(http: httpx2.Client) -> str:
         body = {"model": "m", "messages": [{"role": "user", "content": "?"}]}
         answer = http.post("/v1/chat/completions", json=body, timeout=30).json()
         return str(answer["choices"][0]["message"]["content"])
 
     with (
-        ModelServer([Turn(str(number)) for number in range(40)]) as server,
+        ModelServer(alone) as server,
         httpx2.Client(base_url=server.url) as http,
         ThreadPoolExecutor(40) as threads,
     ):
         got = list(threads.map(ask, [http] * 40))
     assert sorted(got, key=int) == [str(number) for number in range(40)]
+    assert set(most) == {1}  # a script is never asked twice at once
 
 
 def test_keys_are_checked_and_never_kept() -> None:
