@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,9 @@ from raysearch.errors import UserError
 
 __all__ = ["main"]
 
+COMPLETE = "_RAYSEARCH_COMPLETE"
+"""Variable by which a shell asks what can be typed next."""
+
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its status; `raysearch.cli.exits` lists them."""
@@ -23,7 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _check_folder()
         status = root.main(args=None if arguments is None else list(arguments), standalone_mode=False)
     except BaseException as error:
-        status = status_of(error)
+        meant_for_shells = COMPLETE in os.environ and isinstance(error, KeyError | ValueError)
+        told = UserError(f"{COMPLETE} is set, which only a shell's completion does: unset it")
+        status = status_of(told if meant_for_shells else error)
     sys.exit(status if isinstance(status, int) else 0)
 
 

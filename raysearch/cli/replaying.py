@@ -139,12 +139,11 @@ class Replay:
 
     def last_picture(self) -> None:
         """Print where the journal ends, to standard output."""
-        from rich.console import Console
-
+        from raysearch.cli.watching import console
         from raysearch.sinks.frame import frame
 
-        console = Console()
-        console.print(frame(self.progress, console.width, max(console.height - 1, 20)))
+        terminal = console()
+        terminal.print(frame(self.progress, terminal.width, max(terminal.height - 1, 20)))
         if not self.progress.over:
             click.echo("the journal ends here; the run is not over")
 
@@ -154,8 +153,7 @@ def _view(progress: Progress) -> PlainLines | LiveView:
 
     if not sys.stdout.isatty():
         return PlainLines(sys.stdout, progress)
-    from rich.console import Console
-
+    from raysearch.cli.watching import console
     from raysearch.sinks.live import LiveView
 
-    return LiveView(Console(), progress)
+    return LiveView(console(), progress)

@@ -22,6 +22,8 @@ from raysearch.sinks.runlog import RunLog
 from raysearch.types import Job
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from raysearch.sinks.live import LiveView
 
 
@@ -82,8 +84,15 @@ class Watch:
     def _view(self, progress: Progress) -> PlainLines | LiveView:
         if not sys.stderr.isatty() or os.environ.get("TERM", "dumb") == "dumb":
             return PlainLines(sys.stderr, progress)
-        from rich.console import Console
-
         from raysearch.sinks.live import LiveView
 
-        return LiveView(Console(stderr=True), progress, self._notice)
+        return LiveView(console(stderr=True), progress, self._notice)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """The terminal. Of its size in COLUMNS and LINES, what is no number does not count; rich would stumble on ²."""
+    from rich.console import Console
+
+    sizes = ("COLUMNS", "LINES")
+    said = {name: value for name, value in os.environ.items() if name not in sizes or value.isdecimal()}
+    return Console(stderr=stderr, _environ=said)
