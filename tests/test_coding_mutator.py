@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from raysearch.plugins import known_names
 from raysearch.run.agents import written_out
 from raysearch.run.start import resolve
 from raysearch.testing.conformance import MutatorConformance
+from raysearch.testing.models import ModelServer, Request, Tokens, Turn, When, choose, key_digest
 from raysearch.testing.workspace import FolderWorkspace
 from raysearch.types import Brief
 
@@ -241,6 +244,10 @@ def test_an_agent_is_examined_before_anything_is_spent(tmp_path: Path) -> None:
         start(tmp_path, "mutator.mine.agent=cluade")
     with pytest.raises(PluginError, match="'coding' needs the option 'agent'"):
         start(tmp_path, mutator=("coding",))
+    with pytest.raises(PluginError, match=r"refuses its options \(.*--set.*\): .*timeout_s must be from 1"):
+        start(tmp_path, "mutator.mine.timeout_s=0.5", no_price=True)
+    with pytest.raises(ConfigError, match="whose model 'mine' is cannot be told"):
+        start(tmp_path, "mutator.mine.agent=diff", model="mine", no_price=True)
 
 
 def test_a_model_needs_a_price_or_none_at_all(tmp_path: Path) -> None:
@@ -301,7 +308,7 @@ def test_a_refusal_reaches_the_next_brief(call: Call) -> None:  # noqa: F811
     assert found["gain_per_usd"] == pytest.approx(0.5 / usage)
     page = call("show").out
     assert "mutate  mine  claude-opus-5-5" in page
-    assert "brought: near 0.5 better for $0.07" in page
+    assert "brought: near 0.5 better for $0.0696" in page
 
 
 def test_what_failed_is_counted_as_spent(call: Call) -> None:  # noqa: F811
@@ -324,3 +331,37 @@ def test_a_run_with_an_agent_is_taken_up_again(call: Call) -> None:  # noqa: F81
     again = call("resume", "--max-candidates", "3", "--json").object
     assert again["run"] == found["run"]
     assert again["attempts"] == 3
+
+
+def test_diff_and_a_reviewer_on_the_scripted_server(call: Call) -> None:  # noqa: F811
+    """From prompt to patch, commit, verdict and bill, with the key of a server of one's own."""
+
+    def better(request: Request) -> Turn:
+        now = re.findall(r"^(\d+(?:\.\d+)?)$", request.prompt, re.MULTILINE)[-1]
+        block = f"x.txt\n<<<<<<< SEARCH\n{now}\n=======\n{float(now) + 0.5:g}\n>>>>>>> REPLACE\n"
+        return Turn(f"{block}\nSUMMARY: half more\nMEMORY: it was {now}\n", tokens=Tokens(prompt=1000, output=100))
+
+    doubt = {"passed": False, "reasons": ["I doubt it"], "evidence": []}
+    review = Turn(json.dumps(doubt), tokens=Tokens(prompt=2000, output=50))
+    make_target(Path("target"))
+    Path(".env").write_text("HOUSE_KEY=sk-of-the-house-0123456789\n")
+    script = choose(When(better, system="^You improve a program"), When(review, system="^You review a change"))
+    with ModelServer(script) as server:
+        way = f'agent_options = {{ base_url = "{server.url}", key_from = "HOUSE_KEY" }}'
+        Path("run.toml").write_text(
+            '[run]\ntarget = "target"\nmutators = ["diff"]\nouter_loop = "agent"\npool = "inline"\nseed = 1\n'
+            f'[agents]\nmodel = "claude-haiku-4-5"\n[mutator.diff]\n{way}\n'
+            f'[judge.reviewer]\nagent = "diff"\nmodel = "claude-opus-5-5"\n{way}\n'
+        )
+        found = call("run", "--config", "run.toml", "--max-candidates", "2", "--json").object
+        assert {request.key for request in server.requests} == {key_digest("sk-of-the-house-0123456789")}
+    assert found["admitted"] == 2
+    assert found["best"]["metrics"] == {"near": -4.0, "small": 6.0}
+    spent = {(row["role"], row["plugin"], row["model"]): row["cost_usd"] for row in found["spending"]}
+    assert spent == {
+        ("judge", "reviewer", "claude-opus-5-5"): pytest.approx(3 * (2000 * 4 + 50 * 20) / 1e6),
+        ("mutate", "diff", "claude-haiku-4-5"): pytest.approx(2 * (1000 * 1 + 100 * 5) / 1e6),
+    }
+    assert found["cost_usd"] == pytest.approx(sum(spent.values()))
+    second = call("brief", "2", "--json").object["prompts"][0]["prompt"]
+    assert "it was 5" in second

@@ -20,10 +20,9 @@ from raysearch.errors import ConfigError
 
 NAMES: Mapping[str, str] = {
     "ANTHROPIC_API_KEY": "Claude models, over the API and in Claude Code",
-    "OPENAI_API_KEY": "GPT models, over the API and in Codex; also whatever an OpenAI-compatible server wants",
+    "OPENAI_API_KEY": "GPT models, over the API and in Codex",
     "GEMINI_API_KEY": "Gemini models, over the API and in Gemini CLI",
     "GOOGLE_API_KEY": "the same under its other name; also Vertex AI in express mode",
-    "OPENROUTER_API_KEY": "models behind OpenRouter",
 }
 """What is looked up, and what for."""
 ENV_FILE = "RAYSEARCH_ENV_FILE"

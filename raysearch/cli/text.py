@@ -63,7 +63,7 @@ def run_page(run: Projection, where: str, standing: str, rows_max: int = 20) -> 
         line("began", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.began_at_s))),
         line("state", standing),
         line("attempts", f"{run.attempts}: {counts}; {len(run.traces)} under way"),
-        line("spent", f"{duration(run.run_s)}, ${run.cost_usd:.2f}; budget {budget(run.limits)}"),
+        line("spent", f"{duration(run.run_s)}, {_money(run.cost_usd)}; budget {budget(run.limits)}"),
         "",
         f"frontier: {len(run.skyline)}{more}",
         frontier(start.objectives, members),
@@ -80,13 +80,18 @@ def run_page(run: Projection, where: str, standing: str, rows_max: int = 20) -> 
 def _mutators(run: Projection) -> str:
     keys = ("mutator", "attempts", *(outcome.value for outcome in Outcome), "frontier", "cost_usd")
     rows = [[key.removesuffix("_usd") for key in keys]]
-    rows += [[*(one_line(str(row[key]), 40) for key in keys[:-1]), f"${row['cost_usd']:.2f}"] for row in mutators(run)]
+    rows += [[*(one_line(str(row[key]), 40) for key in keys[:-1]), _money(row["cost_usd"])] for row in mutators(run)]
     if run.cost_usd > 0:
         rows[0].append("gain per $")
         for cells, row in zip(rows[1:], mutators(run), strict=True):
             rate = row["gain_per_usd"]
             cells.append(number(rate) if isinstance(rate, float) else "")
     return table(rows, right=range(1, len(rows[0])))
+
+
+def _money(usd: object) -> str:
+    """Dollars and cents, and what is less than a dime a little closer."""
+    return f"${usd:.4f}" if isinstance(usd, float) and 0 < usd < 0.1 else f"${usd:.2f}"
 
 
 def _models(run: Projection) -> str:
@@ -96,13 +101,13 @@ def _models(run: Projection) -> str:
     rows = [list(heads)]
     for row in run.spending.rows():
         names = [one_line(str(row[key]), 40) or "?" for key in ("role", "plugin", "model")]
-        rows.append([*names, *(f"{row[key]:,}" for key in keys), f"${row['cost_usd']:.2f}"])
+        rows.append([*names, *(f"{row[key]:,}" for key in keys), _money(row["cost_usd"])])
     lines = [table(rows, right=range(3, len(heads)))]
     axis = primary_of(run.started.objectives) if run.started else None
     rate = per_dollar(gain(run), run.cost_usd)
     if axis is not None and rate is not None:
         better = f"{axis.name} {number(gain(run))} {unit_of(axis.unit)}".rstrip()
-        lines.append(f"  brought: {better} better for ${run.cost_usd:.2f}, {number(rate)} per dollar")
+        lines.append(f"  brought: {better} better for {_money(run.cost_usd)}, {number(rate)} per dollar")
     return "\n".join(lines)
 
 
@@ -159,7 +164,7 @@ def _work(fact: object) -> list[str]:
     match fact:
         case Mutated(_, change):
             usage = change.mutation.usage
-            cost = f"; ${usage.cost_usd:.2f}, {usage.tokens_in} + {usage.tokens_out} tokens" if usage.calls else ""
+            cost = f"; {_money(usage.cost_usd)}, {usage.tokens_in} + {usage.tokens_out} tokens" if usage.calls else ""
             said = f"refused: {change.refusal}" if change.refusal else change.mutation.summary
             return [line("commit", f"{change.commit}  {one_line(said)}{cost}")]
         case Judged(_, judge, said):

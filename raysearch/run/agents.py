@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from raysearch.agents.asking import chosen
 from raysearch.agents.credentials import secrets
@@ -15,7 +16,7 @@ from raysearch.config.layers import Configuration
 from raysearch.config.prices import read_prices
 from raysearch.config.settings import MutatorTable, Settings
 from raysearch.errors import ConfigError
-from raysearch.plugins import available, check
+from raysearch.plugins import Kind, available, check, load
 
 CODING = "coding"
 """The mutator that asks an agent."""
@@ -92,13 +93,20 @@ def prices(settings: Settings) -> Prices:
     return {**file, **settings.prices}
 
 
-def examine(configuration: Configuration, choice: Choice, plugin: type) -> None:
-    """Check the agent of a mutator or judge that has one: it exists, takes its options, and its model has a price.
+def examine(configuration: Configuration, choice: Choice, plugin: type, offers: Mapping[str, object]) -> None:
+    """Check a mutator or judge that has an agent: that takes its options, and the price of its model is known.
 
-    Raises PluginError or ConfigError.
+    Both are built once, here, so that what their constructors refuse is known before a run begins. ``offers`` are
+    those of `told`. Raises PluginError or ConfigError.
     """
     if "agent" not in inspect.signature(plugin).parameters:
         return
+    _require_price(configuration, choice)
+    origins = configuration.option_origins(*choice.section)
+    load(cast(Kind, choice.kind), choice.reference, {**offers, **choice.options}, origins=origins)
+
+
+def _require_price(configuration: Configuration, choice: Choice) -> None:
     where = f"{choice.kind.removesuffix('s')} {choice.name!r}"
     given = choice.options
     options = chosen(given.get("agent_options"), given.get("model", ""), given.get("effort", ""))

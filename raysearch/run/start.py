@@ -126,8 +126,9 @@ def resolve(configuration: Configuration, target: Target) -> Search:
     for stage, group in ((Stage.MUTATE, mutators), (Stage.JUDGE, judges), (Stage.BENCHMARK, benchmarks)):
         for choice in group:
             found = _checked(configuration, choice)
-            agents.examine(configuration, choice, found)
-            plugins[stage, choice.name] = _spec(choice, agents.told(found, settings, [judge.name for judge in judges]))
+            told = agents.told(found, settings, [judge.name for judge in judges])
+            agents.examine(configuration, choice, found, told)
+            plugins[stage, choice.name] = _spec(choice, told)
             for name, amount in resources(found).items():
                 wishes[stage][name] = max(amount, wishes[stage].get(name, 0.0))
     extra = [(Stage.JUDGE, c) for c in judges[1:]] + [(Stage.BENCHMARK, c) for c in benchmarks[1:]]
