@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from raysearch import budget
 from raysearch.codec import CodecError, check
 from raysearch.errors import (
     EvaluatorFault,
@@ -144,8 +145,8 @@ class Engine:
             return f"the seed program could not be evaluated: {state.last_failure}"
         if limits.run_s is not None and self._run_s() >= limits.run_s:
             return f"time budget of {limits.run_s:g} s"
-        if limits.cost_usd is not None and state.cost_usd >= limits.cost_usd:
-            return f"cost budget of ${limits.cost_usd:g}"
+        if spent := budget.exhausted(state):
+            return spent
         if limits.attempts_max is not None and state.attempts_total >= limits.attempts_max:
             return f"{limits.attempts_max} candidates"
         return ""
@@ -173,6 +174,9 @@ class Engine:
             slots = limits.open_max - len(self.state.open)
             if limits.attempts_max is not None:
                 slots = min(slots, limits.attempts_max - self.state.attempts_total)
+            affordable = budget.room(self.state)
+            if affordable is not None:
+                slots = min(slots, affordable)
             if slots <= 0:
                 return
             rng = stream(self.state.start.seed, "ask", self.state.attempts_total)
@@ -209,6 +213,8 @@ class Engine:
         while attempt in self.state.open:
             match advance(self.state, self.state.open[attempt]):
                 case Job() as job:
+                    granted = [running.allowance for running in self.running.values()]
+                    job = replace(job, allowance=budget.allowance(self.state, self.state.open[attempt], granted))
                     self.running[attempt] = job
                     self.pool.submit(job)
                     self.sink.started(job)
@@ -277,11 +283,11 @@ def _fact(answer: Answer) -> Fact:
     job, result = answer.job, answer.result
     match result:
         case Change():
-            return Mutated(job.attempt, result, answer.worker, answer.took_s)
+            return Mutated(job.attempt, result, answer.worker, answer.took_s, answer.gpu_s)
         case Verdict():
-            return Judged(job.attempt, job.plugin, result, None, answer.worker, answer.took_s)
+            return Judged(job.attempt, job.plugin, result, None, answer.worker, answer.took_s, answer.gpu_s)
         case tuple():
-            return Measured(job.attempt, job.plugin, result, None, answer.worker, answer.took_s)
+            return Measured(job.attempt, job.plugin, result, None, answer.worker, answer.took_s, answer.gpu_s)
         case Fault():
             message = str(result).encode(errors="backslashreplace").decode()
             return JobFailed(
@@ -294,4 +300,5 @@ def _fact(answer: Answer) -> Fact:
                 usage=result.usage,
                 worker=answer.worker,
                 took_s=answer.took_s,
+                gpu_s=answer.gpu_s,
             )

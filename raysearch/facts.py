@@ -1,7 +1,7 @@
 """Facts: what the journal holds, and the only thing that changes state.
 
 ``worker`` names the process that did the work and ``took_s`` how long it took: observations, never read by
-`State` or by a policy.
+`State` or by a policy. ``gpu_s`` is the time of GPUs that it held, for the budget.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ class Mutated:
     change: Change
     worker: str = ""
     took_s: float = 0.0
+    gpu_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class Judged:
     reused_from: AttemptId | None = None
     worker: str = ""
     took_s: float = 0.0
+    gpu_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class Measured:
     reused_from: AttemptId | None = None
     worker: str = ""
     took_s: float = 0.0
+    gpu_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,7 @@ class JobFailed:
     usage: Usage = Usage()
     worker: str = ""
     took_s: float = 0.0
+    gpu_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

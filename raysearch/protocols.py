@@ -236,6 +236,8 @@ class Answer:
     result: Result | Fault
     worker: str = ""
     took_s: float = 0.0
+    gpu_s: float = 0.0
+    """Seconds of GPUs that it held."""
 
 
 class Pool(Protocol):

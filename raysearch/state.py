@@ -34,8 +34,11 @@ from raysearch.types import (
     Proposal,
     Stage,
     Tree,
+    Usage,
     Verdict,
 )
+
+NOTHING = Usage()
 
 
 @dataclass(slots=True)
@@ -50,6 +53,7 @@ class Attempt:
     measurements: dict[str, tuple[Measurement, ...]] = field(default_factory=dict)
     tries: dict[tuple[Stage, str], int] = field(default_factory=dict)
     fatal: str = ""
+    spent: Usage = Usage()
 
 
 @dataclass(slots=True)
@@ -74,9 +78,16 @@ class State:
     """Failed or abandoned attempts, whose finished evaluations are reused if their tree comes again."""
     attempts_total: int = 0
     """Attempts opened, the seed not counted; also the highest number."""
-    cost_usd: float = 0.0
+    spent: Usage = Usage()
+    """On models, by all attempts."""
+    gpu_s: float = 0.0
+    """Seconds of GPUs that jobs held."""
     failed_in_row: int = 0
     last_failure: str = ""
+
+    @property
+    def cost_usd(self) -> float:
+        return self.spent.cost_usd
 
     @property
     def plan(self) -> Plan:
@@ -110,13 +121,15 @@ class State:
                 require(judge not in record.verdicts, "each judge speaks once")
                 record.verdicts[judge] = verdict
                 if verdict.usage is not None and fact.reused_from is None:
-                    self.cost_usd += verdict.usage.cost_usd
+                    self._pay(record, verdict.usage)
+                self.gpu_s += fact.gpu_s
             case Measured(attempt, benchmark, measurements):
                 record = self._open(attempt)
                 require(record.change is not None, "measured after mutated")
                 require(all(v.passed for v in record.verdicts.values()), "measured only if passed")
                 require(benchmark not in record.measurements, "each benchmark runs once")
                 record.measurements[benchmark] = measurements
+                self.gpu_s += fact.gpu_s
             case AttemptClosed():
                 self._closed(fact)
             case JobFailed():
@@ -156,11 +169,17 @@ class State:
         require(attempt not in self.open and attempt not in self.closed, "an attempt opens once")
         self.open[attempt] = Attempt(attempt, proposal, at_s)
 
+    def _pay(self, record: Attempt, usage: Usage) -> None:
+        if usage is not NOTHING and usage != NOTHING:
+            record.spent += usage
+            self.spent += usage
+
     def _mutated(self, fact: Mutated) -> None:
         record = self._open(fact.attempt)
         require(record.change is None, "an attempt mutates once")
         record.change = fact.change
-        self.cost_usd += fact.change.mutation.usage.cost_usd
+        self._pay(record, fact.change.mutation.usage)
+        self.gpu_s += fact.gpu_s
         self.commits[fact.attempt] = fact.change.commit
         self.known.setdefault(fact.change.tree, fact.attempt)
 
@@ -168,7 +187,8 @@ class State:
         record = self._open(fact.attempt)
         key = (fact.stage, fact.plugin)
         record.tries[key] = record.tries.get(key, 0) + 1
-        self.cost_usd += fact.usage.cost_usd
+        self._pay(record, fact.usage)
+        self.gpu_s += fact.gpu_s
         if not fact.retry or record.tries[key] > self.plan.retries_max:
             record.fatal = f"{fact.fault}: {fact.message}"
 

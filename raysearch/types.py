@@ -269,6 +269,16 @@ class Limits:
     """So many failures in a row, none the program's own doing, end the run."""
     silence_s: float = 86_400.0
     """A pool that answers nothing for so long is broken."""
+    tokens: int | None = None
+    """Of models, input (cached too) and output."""
+    calls: int | None = None
+    """Of models."""
+    gpu_s: float | None = None
+    """Seconds of GPUs that jobs held."""
+    candidate_usd: float | None = None
+    """For one candidate, its judges included; likewise the next two."""
+    candidate_tokens: int | None = None
+    candidate_calls: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

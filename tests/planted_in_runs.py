@@ -175,6 +175,14 @@ class Blind(Engine):
         finally:
             self.state.limits = limits
 
+    def _fill(self) -> None:
+        limits = self.state.limits
+        self.state.limits = replace(limits, **self.unseen)  # type: ignore[arg-type]
+        try:
+            super()._fill()
+        finally:
+            self.state.limits = limits
+
 
 @bug("limit on cost")
 def spends_more_than_it_may(patch: pytest.MonkeyPatch, _: Path) -> Setting:

@@ -79,7 +79,9 @@ proposals = st.builds(Proposal, some(ids), text, briefs, st.none() | ids, text)
 candidates = st.builds(Candidate, ids, commits, trees, some(ids), some(measurements), text, text, text)
 plans = st.builds(Plan, some(st.builds(Step, stages, text, number, text)), number, whole, text)
 objectives = st.builds(Objective, text, goals, text, number, st.booleans())
-limits = st.builds(Limits, whole, st.none() | whole, st.none() | number, st.none() | number, number, whole, number)
+limits = st.builds(
+    Limits, whole, st.none() | whole, st.none() | number, st.none() | number, number, whole, number, st.none() | whole
+)
 FACTS: dict[type, st.SearchStrategy[Fact]] = {
     RunStarted: st.builds(RunStarted, text, whole, text, text, some(objectives), plans, commits, trees, st.booleans()),
     SessionOpened: st.builds(SessionOpened, whole, limits, text, whole, text),
@@ -125,6 +127,7 @@ def test_a_line_is_plain_json_with_its_kind() -> None:
             "reused_from": None,
             "worker": "",
             "took_s": 0.0,
+            "gpu_s": 0.0,
         },
     }
     assert kind_of(AttemptOpened) == "attempt_opened"

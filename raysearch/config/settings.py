@@ -106,6 +106,16 @@ class LimitsTable(Table):
     """Driving time, over all sessions of the run."""
     budget_usd: Amount | None = None
     """Money for models."""
+    budget_tokens: Count | None = None
+    """Tokens of models, input (cached too) and output."""
+    budget_calls: Count | None = None
+    """Calls of models."""
+    budget_gpu_h: Amount | None = None
+    """Hours of GPUs that jobs held."""
+    candidate_usd: Amount | None = None
+    """Money for one candidate, its judges included; likewise the next two."""
+    candidate_tokens: Count | None = None
+    candidate_calls: Count | None = None
     drain_s: Patience = 60.0
     """How long attempts under way may still take once a limit is reached."""
     failed_in_row_max: Count = 25

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, cast
@@ -233,7 +233,8 @@ class RayPool:
             self._replace(ref, WorkerLost(_reason(error)))
             return
         del self._busy[ref]
-        self._answers.append(answer)
+        gpus = self._crews[busy.job.stage].role.gpus
+        self._answers.append(replace(answer, gpu_s=round(answer.took_s * gpus, 3)) if gpus else answer)
         self._crews[busy.job.stage].idle.append(busy.actor)
         self._assign(busy.job.stage)
 

@@ -179,6 +179,12 @@ def _limits(settings: Settings) -> Limits:
         attempts_max=attempts_max,
         run_s=limits.budget_time_s,
         cost_usd=limits.budget_usd,
+        tokens=limits.budget_tokens,
+        calls=limits.budget_calls,
+        gpu_s=None if limits.budget_gpu_h is None else limits.budget_gpu_h * 3600,
+        candidate_usd=limits.candidate_usd,
+        candidate_tokens=limits.candidate_tokens,
+        candidate_calls=limits.candidate_calls,
         drain_s=limits.drain_s,
         failed_in_row_max=limits.failed_in_row_max,
     )

@@ -208,6 +208,8 @@ class Auditor:
                 self.cost_usd += fact.change.mutation.usage.cost_usd
             case Judged():
                 self._evaluated(entry, number, fact.judge, fact.verdict, fact.reused_from)
+                if fact.verdict.usage is not None and fact.reused_from is None:
+                    self.cost_usd += fact.verdict.usage.cost_usd
             case Measured():
                 self._evaluated(entry, number, fact.benchmark, fact.measurements, fact.reused_from)
             case JobFailed():
