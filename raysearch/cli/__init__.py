@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if isinstance(sys.stdout, io.TextIOWrapper):  # whatever its encoding, and whatever a file is called
             sys.stdout.reconfigure(errors="backslashreplace")
         _check_folder()
-        status = root.main(args=None if arguments is None else list(arguments), standalone_mode=False)
+        words = None if arguments is None else list(arguments)
+        status = root.main(args=words, prog_name="raysearch", standalone_mode=False)
     except BaseException as error:
         meant_for_shells = COMPLETE in os.environ and isinstance(error, KeyError | ValueError)
         told = UserError(f"{COMPLETE} is set, which only a shell's completion does: unset it")
