@@ -118,8 +118,7 @@ class Repository:
             kind, content = FileMode.LINK, os.fsencode(_link(Path(entry.path), root))
         elif stat.S_ISREG(mode):
             kind = FileMode.BLOB_EXECUTABLE if mode & stat.S_IXUSR else FileMode.BLOB
-            with open(entry.path, "rb") as file:
-                content = file.read()
+            content = Path(entry.path).read_bytes()
         else:
             raise Unfit(f"{entry.name} is neither file, folder nor link")
         return bool(item.filemode == kind and item.id == pygit2.hash(content))
