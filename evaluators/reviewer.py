@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from raysearch.agents.asking import Hired
 from raysearch.agents.interface import Call
-from raysearch.agents.prompts import render
+from raysearch.agents.prompts import Backend, Interface, Modality, render
 from raysearch.agents.prompts.briefing import capped, gates, goal, one_line
 from raysearch.agents.roles import ROLES, Quote, Review
 from raysearch.errors import EvaluatorFault
@@ -52,19 +52,9 @@ class Reviewer:
         model: str = "",
         effort: str = "",
         call_timeout_s: float = 900.0,
-        backend: Literal["", "cpu", "cuda", "metal", "rocm"] = "",
-        modality: Literal[
-            "",
-            "generic",
-            "text_generation",
-            "speech_to_text",
-            "text_to_speech",
-            "realtime_audio",
-            "image_generation",
-            "video_generation",
-            "kv_store",
-        ] = "generic",
-        interface: Literal["", "inprocess", "command", "service"] = "",
+        backend: Backend = "",
+        modality: Modality = "generic",
+        interface: Interface = "",
         prices: Mapping[str, Mapping[str, Any]] | None = None,
         no_price: bool = False,
     ) -> None:

@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from raysearch.agents.asking import Hired
 from raysearch.agents.interface import Call, Permission
-from raysearch.agents.prompts import render
+from raysearch.agents.prompts import Backend, Interface, Modality, render
 from raysearch.agents.prompts.briefing import capped, one_line, told
 from raysearch.errors import ConfigError
 from raysearch.protocols import Workspace
@@ -44,19 +44,9 @@ class CodingAgent:
         effort: str = "",
         timeout_s: float = 1800.0,
         skills: Sequence[Path] = (),
-        backend: Literal["", "cpu", "cuda", "metal", "rocm"] = "",
-        modality: Literal[
-            "",
-            "generic",
-            "text_generation",
-            "speech_to_text",
-            "text_to_speech",
-            "realtime_audio",
-            "image_generation",
-            "video_generation",
-            "kv_store",
-        ] = "",
-        interface: Literal["", "inprocess", "command", "service"] = "",
+        backend: Backend = "",
+        modality: Modality = "",
+        interface: Interface = "",
         judges: Sequence[str] = ("accuracy",),
         prices: Mapping[str, Mapping[str, Any]] | None = None,
         no_price: bool = False,

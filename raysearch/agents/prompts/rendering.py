@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from raysearch.errors import RaysearchError, nearest
 
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 ROLES = ("implementer", "judge", "planner", "profiler", "performance_evaluator", "lessons_writer")
-BACKENDS = ("cpu", "cuda", "metal", "rocm")
-MODALITIES = (
+Backend = Literal["", "cpu", "cuda", "metal", "rocm"]
+Modality = Literal[
+    "",
     "generic",
     "text_generation",
     "speech_to_text",
@@ -25,9 +26,12 @@ MODALITIES = (
     "image_generation",
     "video_generation",
     "kv_store",
-)
-INTERFACES = ("inprocess", "command", "service")
+]
+Interface = Literal["", "inprocess", "command", "service"]
 """How a program is used: called in the evaluator's process, started as a command, or asked as a server."""
+BACKENDS: tuple[str, ...] = get_args(Backend)[1:]
+MODALITIES: tuple[str, ...] = get_args(Modality)[1:]
+INTERFACES: tuple[str, ...] = get_args(Interface)[1:]
 _KINDS = {
     "backend": ("backends", BACKENDS),
     "modality": ("modalities", MODALITIES),
