@@ -14,6 +14,7 @@ from called import Call, call  # noqa: F401 # a fixture
 from scripted_agents import FILE, USED, Opens
 from toys import make_target
 
+from evaluators.reviewer import Reviewer
 from mutators.coding import CodingAgent, account
 from raysearch.agents.interface import AgentFault
 from raysearch.config.layers import Configuration, configure, flag_override, set_override
@@ -267,6 +268,42 @@ def test_a_model_needs_a_price_or_none_at_all(tmp_path: Path) -> None:
         assert options["prices"] == ({"mine": {"input": 1.0, "output": 2.0, "dated": "", "source": ""}} if sets else {})
     assert start(tmp_path, f"mutator.mine.agent={FILE}:Priced")  # says itself what it cost
     assert start(tmp_path, f"mutator.mine.agent={FILE}:Learns")  # asks no model
+
+
+def documented(language: str) -> list[str]:
+    text = (Path(__file__).parents[1] / "docs/agents.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def test_the_documented_configuration_is_accepted(tmp_path: Path) -> None:
+    from raysearch.config.targets import load_target
+
+    skill = tmp_path / "skills" / "profiling"
+    skill.mkdir(parents=True)
+    (skill / "SKILL.md").write_text("---\nname: profiling\n---\n")
+    blocks = documented("toml")
+    assert len(blocks) == 2
+    (tmp_path / "run.toml").write_text("\n".join(blocks))
+    configuration = configure(tmp_path / "run.toml", [set_override("run.seed=1")], known=known_names())
+    plugins = resolve(configuration, load_target(make_target(tmp_path / "target"))).plugins
+    assert {name for _, name in plugins} == {"fast", "deep", "tune", "accuracy", "reviewer", "benchmark"}
+
+
+def test_the_documented_agent_is_one(workspace: FolderWorkspace, tmp_path: Path) -> None:
+    (code,) = documented("python")
+    (tmp_path / "mine.py").write_text(code)
+    mutation = mutate(CodingAgent(agent=f"{tmp_path / 'mine.py'}:Mine"), workspace)
+    assert mutation.summary == "what I did"
+    assert mutation.usage.tokens_in == 900
+
+
+def test_the_documentation_names_every_option() -> None:
+    import inspect
+
+    text = (Path(__file__).parents[1] / "docs/agents.md").read_text(encoding="utf-8")
+    for found in (CodingAgent, Reviewer):
+        for name in set(inspect.signature(found).parameters) - {"judges", "prices", "no_price"}:
+            assert f"`{name}`" in text, name
 
 
 # -- whole runs
