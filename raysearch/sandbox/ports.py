@@ -30,11 +30,15 @@ def main(words: list[str]) -> None:
 
 
 def listening(port: int) -> socket.socket:
-    """A socket that waits for connections to ``port`` of the loopback device."""
+    """A socket that waits for connections to ``port`` of the loopback device. Raises OSError."""
     opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    opened.bind(("127.0.0.1", port))
-    opened.listen(128)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(("127.0.0.1", port))
+        opened.listen(128)
+    except OSError:
+        opened.close()
+        raise
     return opened
 
 
