@@ -258,19 +258,22 @@ def test_a_target_is_fine_or_one_error(place: Path, first: int, size: int) -> No
 
 
 def taken(folder: Path, run: Path) -> str:
-    """Load a target, copy it and commit its seed. The error, if it has one; no other may come out."""
-    with ends():
-        try:
-            target = load_target(folder)
-        except UserError as error:
-            return str(error)
-        place = RunFolder(run)
-        place.path.mkdir()
-        copy = snapshot_target(target, place.target)
-        assert copy.digest == target.digest
-        create(place, copy)
-        if target.seed:
-            editable_files(target.seed, target.editable)
+    """Load a target, copy it and commit its seed. Its error, or what should not have come out."""
+    try:
+        with ends():
+            try:
+                target = load_target(folder)
+            except UserError as error:
+                return str(error)
+            place = RunFolder(run)
+            place.path.mkdir()
+            copy = snapshot_target(target, place.target)
+            assert copy.digest == target.digest
+            create(place, copy)
+            if target.seed:
+                editable_files(target.seed, target.editable)
+    except (Exception, Hung):
+        return traceback.format_exc()
     return ""
 
 
