@@ -85,16 +85,17 @@ def _path(name: str, state: Mapping[str, str | None], may: Callable[[str], bool]
         if len(there) == 1:
             return there[0]
         raise _Misfit("no file is named")
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\0" in name:
+        raise _Misfit(f"{name} may not change: it is no path within the program")
     name = name.removeprefix("./")
     bare = name[2:] if name[:2] in {"a/", "b/"} else name
     found = next((each for each in (name, bare) if each in there), None)
     if found is None:
         ends = [path for path in there if path.endswith(f"/{bare}") or bare.endswith(f"/{path}")]
         found = ends[0] if len(ends) == 1 else bare
-    parts = PurePosixPath(found)
-    if parts.is_absolute() or ".." in parts.parts or "\0" in found or not may(found):
+    if not may(found):
         raise _Misfit(f"{found} may not change")
-    return parts.as_posix()
+    return PurePosixPath(found).as_posix()
 
 
 def _known_of(names: Sequence[str], state: Mapping[str, str | None]) -> str | None:
@@ -120,7 +121,7 @@ def _replaced(edit: Replacement, text: str | None) -> str:
     if text is None:
         raise _Misfit("there is no such file")
     sheet = Sheet.of(text)
-    for old, new in edit.ways:
+    for old, new in reversed(edit.ways):  # the longest first: lines to be put in seldom begin with a divider
         for searched, put in ((old, new), (_bare(old), _bare(new))):
             place = find(sheet.lines, searched) if searched else None
             if place is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -182,11 +183,10 @@ def tool_call(id_: str, name: str, raw: str) -> ToolCall:
     """A call whose arguments came as text."""
     raw = clean(raw)
     try:
-        arguments = json.loads(raw) if raw.strip() else {}
+        arguments = cleaned(json.loads(raw)) if raw.strip() else {}
     except (ValueError, RecursionError):
         arguments = None
-    found = cleaned(arguments) if isinstance(arguments, dict) else None
-    return ToolCall(id_, name, found, raw)
+    return ToolCall(id_, name, arguments if isinstance(arguments, dict) else None, raw)
 
 
 def clean(text: str) -> str:
@@ -194,14 +194,18 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\0", "")
 
 
-def cleaned(value: Any) -> Any:
-    """A JSON value of clean texts (`clean`)."""
+def cleaned(value: Any, depth: int = 64) -> Any:
+    """A JSON value of clean texts (`clean`) and finite numbers. Raises ValueError if it is nested more deeply."""
+    if depth < 0:
+        raise ValueError("it is nested too deeply")
     if isinstance(value, str):
         return clean(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     if isinstance(value, list):
-        return [cleaned(item) for item in value]
+        return [cleaned(item, depth - 1) for item in value]
     if isinstance(value, dict):
-        return {clean(str(key)): cleaned(item) for key, item in value.items()}
+        return {clean(str(key)): cleaned(item, depth - 1) for key, item in value.items()}
     return value
 
 

@@ -117,8 +117,11 @@ def _turn(response: Any, model: str) -> Turn:
 
 
 def _wire(items: Sequence[Any]) -> tuple[Any, ...]:
-    """The answer as it can be handed back: a thought only if it came with its encrypted content."""
+    """The answer as it can be handed back: thoughts only with their encrypted content, arguments only if they parse."""
     found = [cleaned(item.model_dump(mode="json", exclude_none=True)) for item in items]
+    for item in found:
+        if item.get("type") == "function_call" and tool_call("", "", item["arguments"]).arguments is None:
+            item["arguments"] = "{}"
     return tuple(item for item in found if item.get("type") != "reasoning" or item.get("encrypted_content"))
 
 

@@ -72,7 +72,7 @@ _GIT = re.compile(
     r"(index [0-9a-f]|new file mode|deleted file mode|old mode|new mode|(dis)?similarity index|rename (from|to) )"
 )
 _HEADING = re.compile(r"(#+\s*|[-*]\s+|\d+[.)]\s+)?[`*]*((file(name)?|path)\s*[:=]\s*)?", re.IGNORECASE)
-_PATHLIKE = re.compile(r"[\w.@+~-]+(?:/[\w.@+~ -]+)*")
+_PATHLIKE = re.compile(r"/?[\w.@+~-]+(?:/[\w.@+~ -]+)*")
 
 
 def parse(text: str, known: Collection[str] = ()) -> Patch:
@@ -177,11 +177,18 @@ class _Reader:
                 old = None if line.startswith("new file") else old
                 new = None if line.startswith("deleted file") else new
                 self.at += 1
-        if self.at < len(self.lines) and not self.lines[self.at].startswith("diff ") and self._diff_begins(self.at):
+        if self._names_follow(old, new):
             old = _named(self.lines[self.at]) if old is not None else None
             new = _named(self.lines[self.at + 1]) if new is not None else None
             self.at += 2
         self.patch.edits.append(FileDiff(old, new, tuple(self._hunks()), moved))
+
+    def _names_follow(self, old: str | None, new: str | None) -> bool:
+        """Whether the next two lines name both sides, and not those of another diff than ``old`` and ``new``."""
+        if self.at + 1 >= len(self.lines) or self.lines[self.at].startswith("diff ") or not self._diff_begins(self.at):
+            return False
+        sides = (_named(self.lines[self.at]), old), (_named(self.lines[self.at + 1]), new)
+        return all(not known or not name or name in {known, f"a/{known}", f"b/{known}"} for name, known in sides)
 
     def _hunks(self) -> list[Hunk]:
         found = []

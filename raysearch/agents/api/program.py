@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -110,6 +111,8 @@ class Program:
             raise Refused(f"{path} is no part of the program")
         try:
             place = (self.root / inside).resolve()
+            with suppress(FileNotFoundError, NotADirectoryError):
+                place.lstat()
         except (OSError, RuntimeError) as error:
             raise Refused(f"{path} cannot be reached: {getattr(error, 'strerror', None) or error}") from None
         if not place.is_relative_to(self.root.resolve()):

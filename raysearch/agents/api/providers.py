@@ -94,7 +94,8 @@ def connect(where: Address) -> Provider:
     """The way to a model. Raises AgentFault (``unavailable``) without its SDK or its key."""
     with ExitStack() as stack:
         try:
-            http = importlib.import_module("raysearch.agents.api.wire").Wire()
+            wire = importlib.import_module("raysearch.agents.api.wire")
+            http = wire.Wire(tls=not where.base_url.startswith("http://"))
             stack.callback(http.close)
             provider = _CONNECTORS[where.provider](where, http)
         except ImportError as error:

@@ -14,6 +14,22 @@ _LEFT_OUT = re.compile(
     r"\b(code|file|functions?|methods?|unchanged|same|as before|imports?|implementation)\b.{0,40}$",
     re.IGNORECASE,
 )
+_NO_PROGRAM = {
+    "",
+    "bash",
+    "console",
+    "diff",
+    "json",
+    "log",
+    "output",
+    "plain",
+    "plaintext",
+    "sh",
+    "shell",
+    "text",
+    "txt",
+}
+"""What follows the fence of a block that is hardly a program's file."""
 
 
 @dataclass(slots=True)
@@ -28,9 +44,10 @@ class Files:
 def parse(text: str, known: Mapping[str, str]) -> Files:
     """Every whole file in an answer. ``known`` are the files as they are.
 
-    A block without a path is an example, a command, some output; or the one file that there is, if it is alone.
+    A block without a path is an example, a command, some output; or the one file that there is, if it is the only one
+    that says that it is code.
     """
-    found, prose, nameless = Files(), list[str](), list[tuple[list[str], bool]]()
+    found, prose, nameless = Files(), list[str](), list[tuple[str, list[str], bool]]()
     lines = text.replace("\r\n", "\n").split("\n")
     at = 0
     while at < len(lines):
@@ -45,12 +62,13 @@ def parse(text: str, known: Mapping[str, str]) -> Files:
         if path:
             _keep(found, path, body, known, closed=end < len(lines))
         else:
-            nameless.append((body, end < len(lines)))
+            nameless.append((fence[2], body, end < len(lines)))
         at = end + 1
-    if len(known) == 1 and len(nameless) == 1 and not found.texts and not found.problems:
-        _keep(found, next(iter(known)), nameless[0][0], known, closed=nameless[0][1])
-    else:
-        prose += [line for body, _ in nameless for line in ("", *body)]
+    codes = [block for block in nameless if block[0].lower() not in _NO_PROGRAM]
+    if len(known) == 1 and len(codes) == 1 and not found.texts and not found.problems:
+        _keep(found, next(iter(known)), codes[0][1], known, closed=codes[0][2])
+        nameless.remove(codes[0])
+    prose += [line for _, body, _ in nameless for line in ("", *body)]
     found.prose = re.sub(r"\n{3,}", "\n\n", "\n".join(prose)).strip()
     return found
 

@@ -118,8 +118,10 @@ def _objects(text: str) -> list[Any]:
         try:
             value, end = decoder.raw_decode(text, at)
             found.append(value)
-        except (ValueError, RecursionError):
+        except ValueError:
             end = at + 1
+        except RecursionError:  # and all that is within it, too
+            break
         at = text.find("{", end)
     return found
 

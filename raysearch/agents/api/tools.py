@@ -112,8 +112,14 @@ class Tools:
 
     def do(self, call: ToolCall) -> ToolResult:
         """Do what the model called for; what goes wrong by its own doing is told it. Raises SandboxFault."""
-        does = {READ: self._read, SEARCH: self._search, WRITE: self._write, EDIT: self._edit, RUN: self._run}
-        known = {tool.name: does[tool] for tool in self.offered}
+        does = {
+            READ.name: self._read,
+            SEARCH.name: self._search,
+            WRITE.name: self._write,
+            EDIT.name: self._edit,
+            RUN.name: self._run,
+        }
+        known = {tool.name: does[tool.name] for tool in self.offered}
         try:
             if call.name not in known:
                 raise Refused(f"there is no tool {call.name!r}; there are: {', '.join(known) or 'none'}")

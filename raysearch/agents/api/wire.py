@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -25,8 +26,9 @@ class Wire(httpx2.Client):
     counted; redirections are not followed, since some keys would be sent along.
     """
 
-    def __init__(self, stall_s: float = STALL_S, body_mb_max: float = BODY_MB_MAX) -> None:
-        super().__init__(follow_redirects=False)
+    def __init__(self, stall_s: float = STALL_S, body_mb_max: float = BODY_MB_MAX, *, tls: bool = True) -> None:
+        """Without ``tls`` no certificates are loaded, which takes a while: then https fails."""
+        super().__init__(follow_redirects=False, verify=True if tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
         self._stall_s = stall_s
         self._bytes_max = int(body_mb_max * 2**20)
 
