@@ -1,10 +1,13 @@
 """The search itself, on problems whose answer is known: hypervolume of `evolve` beside NSGA-II's.
 
 ZDT1, ZDT2 and DTLZ2, minimised, as targets of the production engine: steady-state, one program after the other,
-from one random point; a program is a vector of numbers, changed by the operators of the mutator ``tune`` with three
-step sizes, among which the policy chooses by credit. NSGA-II is pymoo's, as it comes, a population of 100 from 100
-random points. Both evaluate equally often, and are measured by the frontier of everything that they evaluated;
-NSGA-II's last population is shown too, and a random search.
+from one random point; a program is a vector of numbers. `evolve` is as it comes. NSGA-II is pymoo's, as it comes: a
+population of 100 from 100 random points. Both evaluate equally often. NSGA-II is measured by the frontier of everything
+that it evaluated, as `evolve` is, which is more than it keeps; its last population is shown beside that.
+
+Variation is pymoo's for both, simulated binary crossover for nine children in ten and polynomial mutation. How close
+children stay to their parents is one number for NSGA-II. `evolve` has three mutators, with three step sizes, among
+which it chooses by credit; a second row shows it with a single one, whose numbers are NSGA-II's.
 
 python benchmarks/numeric.py
 """
@@ -58,12 +61,13 @@ PROBLEMS: Mapping[str, tuple[Mapping[str, int], float]] = {
 """Their sizes as published, and the hypervolume of the true frontier."""
 REFERENCE = 1.1
 """The reference point's value in every objective."""
-OPTIONS: Mapping[str, Any] = {"survivors": 20, "k_top": 0, "k_random": 4}
-"""Options of `evolve` for thousands of cheap attempts; all others as they come."""
 MATING = 0.9
 """Share of children with a mate, as in NSGA-II; an option of ``tune``."""
-ETAS: Mapping[str, float] = {"far": 2.0, "middle": 15.0, "near": 100.0}
-"""Mutators, and how close their children stay to their parents: an option of ``tune``. The policy chooses by credit."""
+Etas = Mapping[str, tuple[float, float]]
+"""Mutators by name: how close their children stay to their parents when crossed, and when mutated."""
+STEPS: Etas = {"far": (2.0, 2.0), "middle": (15.0, 15.0), "near": (100.0, 100.0)}
+NSGA2S: Etas = {"only": (15.0, 20.0)}
+NSGA2_SIZE = 100
 RESAMPLES = 10_000
 
 
@@ -73,6 +77,7 @@ class Vectors:
 
     problem: Any
     seed: int
+    etas: Etas
     programs: dict[Commit, Numbers] = field(default_factory=dict)
     evaluated: list[Numbers] = field(default_factory=list)
     """What was measured, in order."""
@@ -87,20 +92,22 @@ class Vectors:
             draws = np.random.default_rng(number(self.seed, job.stage, job.attempt))
             mates = [self.programs[other.commit] for other in job.brief.inspirations]
             return Change(
-                *self._keep(self._child(self.programs[job.base], mates, ETAS[job.plugin], draws), job.attempt)
+                *self._keep(self._child(self.programs[job.base], mates, self.etas[job.plugin], draws), job.attempt)
             )
         values = self.problem.evaluate(self.programs[job.base][None, :])[0]
         self.evaluated.append(values)
         return tuple(Measurement(f"f{n}", (float(value),), goal="min") for n, value in enumerate(values))
 
-    def _child(self, parent: Numbers, mates: Sequence[Numbers], eta: float, draws: np.random.Generator) -> Numbers:
+    def _child(
+        self, parent: Numbers, mates: Sequence[Numbers], etas: tuple[float, float], draws: np.random.Generator
+    ) -> Numbers:
         low, high, child = self.problem.xl, self.problem.xu, parent
         if mates and draws.random() < MATING:
-            child = crossed(child, mates[int(draws.integers(len(mates)))], low, high, eta, draws)
+            child = crossed(child, mates[int(draws.integers(len(mates)))], low, high, etas[0], draws)
         chosen = draws.random(len(child)) < 1.0 / len(child)
         if not chosen.any() and np.array_equal(child, parent):
             chosen[draws.integers(len(child))] = True
-        return np.where(chosen, mutated(child, low, high, eta, draws), child) if chosen.any() else child
+        return np.where(chosen, mutated(child, low, high, etas[1], draws), child) if chosen.any() else child
 
     def _keep(self, program: Numbers, origin: int | str) -> tuple[Commit, Tree]:
         tree = Tree(hashlib.sha1(program.tobytes(), usedforsecurity=False).hexdigest())
@@ -122,28 +129,31 @@ class Nowhere:
     def close(self) -> None: ...
 
 
-def evolved(name: str, seed: int, evaluations: int, options: Mapping[str, Any]) -> Points:
-    """All that a run of `evolve` evaluated."""
-    world = Vectors(problem(name), seed)
+def evolved(name: str, seed: int, evaluations: int, etas: Etas = STEPS) -> Points:
+    """All that a run of `evolve` evaluated, in order."""
+    world = Vectors(problem(name), seed, etas)
     objectives = tuple(Objective(f"f{n}", "min", primary=n == 0) for n in range(world.problem.n_obj))
     plan, origin, nowhere = Plan((Step(Stage.BENCHMARK, "values"),)), world.origin(), Nowhere()
-    engine = Engine(Evolve(mutators=tuple(ETAS), **options), DirectPool(world.perform), nowhere, FakeClock(), nowhere)
+    engine = Engine(Evolve(mutators=tuple(etas)), DirectPool(world.perform), nowhere, FakeClock(), nowhere)
     start = RunStarted(name, seed, name, name, objectives, plan, origin, Tree("origin"), seeded=True)
     engine.run(start, SessionOpened(1, Limits(attempts_max=evaluations - 1), "here", 0, "0"))
     return np.array(world.evaluated)
 
 
-def nsga2(name: str, seed: int, evaluations: int) -> tuple[Points, Points]:
-    """All that a run of NSGA-II evaluated, and its last population."""
+def nsga2(name: str, seed: int, evaluations: int) -> tuple[Points, list[Points]]:
+    """All that a run of NSGA-II evaluated, in order, and its population after every hundred."""
     evaluated: list[Points] = []
+    populations: list[Points] = []
 
     class Record(Callback):  # type: ignore[misc] # pymoo ships no types
         def notify(self, algorithm: Any) -> None:
             born = algorithm.off if algorithm.off is not None else algorithm.pop
             evaluated.append(born.get("F"))
+            populations.append(algorithm.pop.get("F"))
 
-    result = minimize(problem(name), NSGA2(pop_size=100), ("n_eval", evaluations), seed=seed, callback=Record())
-    return np.concatenate(evaluated), result.pop.get("F")
+    size = NSGA2_SIZE
+    minimize(problem(name), NSGA2(pop_size=size), ("n_eval", evaluations), seed=seed, callback=Record())
+    return np.concatenate(evaluated), populations
 
 
 def drawn(name: str, seed: int, evaluations: int) -> Points:
@@ -188,35 +198,49 @@ def verdict(name: str, ours: Sequence[float], theirs: Sequence[float]) -> tuple[
     return f"  {name}: evolve is {words} NSGA-II, by {gain:+.4f} [{low:+.4f}, {high:+.4f}]{sure}", gain >= 0
 
 
-def compare(name: str, seeds: int, evaluations: int, defaults: bool) -> bool:
-    """Print the table of one problem; whether `evolve` reaches NSGA-II."""
-    began_s = time.monotonic()
-    ours = [volume(evolved(name, seed, evaluations, OPTIONS)) for seed in range(seeds)]
-    theirs = [nsga2(name, seed, evaluations) for seed in range(seeds)]
-    whole, last = [volume(all_) for all_, _ in theirs], [volume(population) for _, population in theirs]
-    print(f"{name}, {evaluations} evaluations, {seeds} seeds; hypervolume, of {PROBLEMS[name][1]:.4f} at most")
-    print(f"  {'':<28} median  95 % of the median  all seeds")
-    print(row(f"evolve, survivors={OPTIONS['survivors']}", ours))
-    if defaults:
-        print(row("evolve, as it comes", [volume(evolved(name, s, evaluations, {})) for s in range(seeds)]))
-    print(row("NSGA-II", whole))
-    print(row("NSGA-II, last population", last))
-    print(row("random", [volume(drawn(name, seed, evaluations)) for seed in range(seeds)]))
-    line, reached = verdict(name, ours, whole)
-    print(f"{line}  ({time.monotonic() - began_s:.0f} s)\n", flush=True)
-    return reached
+def compare(name: str, seeds: int, budgets: Sequence[int]) -> bool:
+    """Print the tables of one problem; whether `evolve` reaches NSGA-II with every budget."""
+    began_s, longest = time.monotonic(), max(budgets)
+    ours = [evolved(name, seed, longest) for seed in range(seeds)]
+    alike = [evolved(name, seed, longest, NSGA2S) for seed in range(seeds)]
+    theirs = [nsga2(name, seed, longest) for seed in range(seeds)]
+    chance = [drawn(name, seed, longest) for seed in range(seeds)]
+    reached = []
+    for budget in budgets:
+        print(f"{name}, {budget} evaluations, {seeds} seeds; hypervolume, of {PROBLEMS[name][1]:.4f} at most")
+        print(f"  {'':<28} median  95 % of the median  all seeds")
+        found = [volume(points[:budget]) for points in ours]
+        whole = [volume(points[:budget]) for points, _ in theirs]
+        print(row("evolve", found))
+        print(row("evolve, NSGA-II's variation", [volume(points[:budget]) for points in alike]))
+        print(row("NSGA-II", whole))
+        last = [populations[budget // NSGA2_SIZE - 1] for _, populations in theirs]
+        print(row("NSGA-II, last population", [volume(points) for points in last]))
+        print(row("random", [volume(points[:budget]) for points in chance]))
+        line, enough = verdict(name, found, whole)
+        print(f"{line}\n", flush=True)
+        reached.append(enough)
+    print(f"({time.monotonic() - began_s:.0f} s)\n", flush=True)
+    return all(reached)
+
+
+def hundreds(text: str) -> int:
+    """A number of evaluations that NSGA-II's populations come out even with. Raises ValueError."""
+    number = int(text)
+    if number < NSGA2_SIZE or number % NSGA2_SIZE:
+        raise ValueError(text)
+    return number
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--evaluations", type=int, default=4000)
+    parser.add_argument("--evaluations", type=hundreds, nargs="+", default=[2000, 4000, 8000, 12000])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--problem", action="append", choices=list(PROBLEMS), help="repeatable; all if left out")
-    parser.add_argument("--defaults", action="store_true", help="show evolve without options as well")
     parser.add_argument("--quick", action="store_true", help="2 seeds of 400 evaluations: does it run at all?")
     chosen = parser.parse_args()
-    seeds, evaluations = (2, 400) if chosen.quick else (chosen.seeds, chosen.evaluations)
-    reached = [compare(name, seeds, evaluations, chosen.defaults) for name in chosen.problem or PROBLEMS]
+    seeds, budgets = (2, [400]) if chosen.quick else (chosen.seeds, chosen.evaluations)
+    reached = [compare(name, seeds, budgets) for name in chosen.problem or PROBLEMS]
     return 0 if all(reached) else 1
 
 

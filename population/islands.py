@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from population.frontier import Frontier, Vector, primary
@@ -25,7 +25,7 @@ class Breeding:
     temperature: float
     """Of the softmax over the primary objective that draws the others."""
     survivors: int
-    """With a number above 0 the others are drawn from so many best members; 0: from all."""
+    """With a number above 0 the others are drawn from so many best members at most; 0: from all."""
 
 
 class Island:
@@ -104,14 +104,7 @@ class Island:
     def mates(self, rng: random.Random, count: int, without: Sequence[CandidateId]) -> list[CandidateId]:
         """``count`` different members drawn as parents are, none in ``without``; fewer where luck or members fail."""
         bias = self.breeding.frontier_bias if len(self.frontier) > 1 else 0.0  # a lone member is a parent mostly
-        chosen: list[CandidateId] = []
-        for _ in range(TRIES * count):
-            if len(chosen) == count:
-                break
-            number = self._drawn(rng, bias)
-            if number not in without and number not in chosen:
-                chosen.append(number)
-        return chosen
+        return _different(lambda: self._drawn(rng, bias), count, without)
 
     def _drawn(self, rng: random.Random, bias: float) -> CandidateId:
         breeding = self.breeding
@@ -130,10 +123,23 @@ class Island:
     def company(self, rng: random.Random, top: int, others: int, without: Sequence[CandidateId]) -> list[CandidateId]:
         """``top`` of the best and ``others``, all different, none in ``without``.
 
-        Others are drawn evenly from all members; where only survivors breed, as parents are.
+        Others are drawn evenly from all members. Where only survivors breed they are drawn as parents are, and the
+        best from the whole frontier, lonelier ones more often: no objective comes before the others.
         """
-        best = [number for number, _ in self.best(top, without)]
+        survivors = bool(self.breeding.survivors)
+        best = _different(lambda: self.frontier.draw_lonely(rng), top, without) if survivors else []
+        best += [number for number, _ in self.best(top - len(best), (*without, *best))]
         known = (*without, *best)
-        if self.breeding.survivors:
-            return best + self.mates(rng, others, known)
-        return best + self._members.sample(rng, others, known)
+        return best + (self.mates(rng, others, known) if survivors else self._members.sample(rng, others, known))
+
+
+def _different(draw: Callable[[], CandidateId], count: int, without: Sequence[CandidateId]) -> list[CandidateId]:
+    """``count`` different draws, none in ``without``; fewer where `TRIES` for each are not enough."""
+    chosen: list[CandidateId] = []
+    for _ in range(TRIES * count):
+        if len(chosen) == count:
+            break
+        number = draw()
+        if number not in without and number not in chosen:
+            chosen.append(number)
+    return chosen

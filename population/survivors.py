@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import numpy as np
@@ -11,22 +12,28 @@ from population.frontier import Vector
 from population.selection import softmax
 from raysearch.types import CandidateId
 
+FEWEST = 2
+"""Survivors, however few came."""
+
 
 class Survivors:
-    """At most ``size_max`` candidates. One too many, and the one that most others dominate has to go; of several
-    such, the one in the thickest crowd. Of candidates with equal vectors the first stays.
+    """Of n candidates the square root of n, ``size_max`` at most. One too many, and the one that most others dominate
+    has to go; of several such, the one in the thickest crowd. Of candidates with equal vectors the first stays.
+
+    The square root, so that there is something to survive when candidates are few: from 40 six, from 400 twenty.
 
     A. Durillo et al., "On the effect of the steady-state selection scheme in multi-objective genetic algorithms",
     EMO 2009; ranks are counts of those that dominate (C. Fonseca, P. Fleming 1993), which a newcomer changes in
     O(size_max).
     """
 
-    __slots__ = ("_axis", "_ids", "_points", "_ranks", "size_max")
+    __slots__ = ("_axis", "_came", "_ids", "_points", "_ranks", "size_max")
 
     def __init__(self, objectives: int, axis: int, size_max: int) -> None:
         """For so many ``objectives``, of which ``axis`` is the primary one's index."""
         self.size_max = size_max
         self._axis = axis
+        self._came = 0
         self._ids: list[CandidateId] = []
         self._points: npt.NDArray[np.float64] = np.zeros((0, objectives))
         self._ranks: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
@@ -41,6 +48,7 @@ class Survivors:
 
     def add(self, number: CandidateId, point: Vector) -> None:
         """Take in ``number``, which must be new; it may be the one that has to go."""
+        self._came += 1
         new = np.array(point)
         above, below = (self._points >= new).all(axis=1), (self._points <= new).all(axis=1)
         if bool((above & below).any()):
@@ -48,7 +56,7 @@ class Survivors:
         self._ids.append(number)
         self._points = np.concatenate([self._points, new[None]])
         self._ranks = np.append(self._ranks + below, above.sum())
-        if len(self._ids) > self.size_max:
+        if len(self._ids) > min(self.size_max, max(FEWEST, math.isqrt(self._came))):
             self._remove(self._worst())
 
     def draw(self, rng: random.Random, temperature: float) -> CandidateId:

@@ -35,7 +35,7 @@ def test_parents_come_from_the_frontier_or_by_softmax() -> None:
 
 
 def test_frontier_is_drawn_from_evenly() -> None:
-    world = World(Evolve(frontier_bias=1.0)).start(size=0.0, speed=0.0)
+    world = World(Evolve(frontier_bias=1.0, survivors=0)).start(size=0.0, speed=0.0)
     for value in (1.0, 2.0, 3.0):
         world.bear("island-0", parents=(0,), size=value, speed=value)
     world.bear("island-0", parents=(0,), size=9.0, speed=1.0)
@@ -62,7 +62,7 @@ def test_inspirations_are_the_best_and_others() -> None:
 
 
 def test_inspirations_prefer_the_frontier_to_a_higher_score() -> None:
-    world = World(Evolve(k_top=3, k_random=0, frontier_bias=1.0)).start(size=50.0, speed=0.0)
+    world = World(Evolve(k_top=3, k_random=0, frontier_bias=1.0, survivors=0)).start(size=50.0, speed=0.0)
     fast = world.bear("island-0", parents=(0,), size=9.0, speed=9.0)
     world.bear("island-0", parents=(0,), size=10.0, speed=8.0)
     small = world.bear("island-0", parents=(0,), size=1.0, speed=1.0)
@@ -204,7 +204,7 @@ def test_without_a_seed_the_first_candidate_founds_every_island() -> None:
 
 
 def test_candidates_of_another_policy_find_a_home() -> None:
-    world = World(Evolve(islands=2, frontier_bias=0.0, temperature=1e9)).start()
+    world = World(Evolve(islands=2, frontier_bias=0.0, temperature=1e9, survivors=0)).start()
     for number in range(1, 9):
         world.bear("lineage", parents=(0,), size=0.0, speed=float(number))
     assert set(parents(world)) == {0, 2, 4, 6, 8}

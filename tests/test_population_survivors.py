@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 
@@ -29,7 +30,7 @@ def test_crowding_is_pymoos_but_for_ties(size: int, objectives: int, seed: int) 
     assert crowding(points) == pytest.approx(expected)
 
 
-@given(grids, st.integers(1, 12))
+@given(grids, st.integers(1, 5))
 @settings(deadline=None)
 def test_who_has_to_go_is_dominated_most_then_crowded_most(points: list[tuple[float, float]], size: int) -> None:
     survivors, known = Survivors(2, 1, size), {}
@@ -42,7 +43,7 @@ def test_who_has_to_go_is_dominated_most_then_crowded_most(points: list[tuple[fl
             continue
         everyone = {**before, AttemptId(number): point}
         gone = set(everyone) - set(survivors.members)
-        assert len(gone) == (1 if len(everyone) > size else 0)
+        assert len(gone) == (1 if len(everyone) > min(size, max(2, math.isqrt(number + 1))) else 0)
         ranks = {n: sum(dominates(other, p) for other in everyone.values()) for n, p in everyone.items()}
         last = [n for n in everyone if ranks[n] == max(ranks.values())]
         for left in gone:
@@ -53,8 +54,10 @@ def test_who_has_to_go_is_dominated_most_then_crowded_most(points: list[tuple[fl
 
 def test_survivors_are_drawn_by_softmax_of_the_primary() -> None:
     survivors, rng = Survivors(2, 1, 3), random.Random(1)
-    for number, point in enumerate([(9.0, 0.0), (5.0, 5.0), (0.0, 10.0)]):
+    poor = [(-value, -value) for value in range(9, 3, -1)]
+    for number, point in enumerate([*poor, (9.0, 0.0), (5.0, 5.0), (0.0, 10.0)], start=-6):
         survivors.add(AttemptId(number), point)
+    assert survivors.members == (0, 1, 2), "of nine three"
     counts = Counter(survivors.draw(rng, 0.5) for _ in range(6000))
     for number, weight in enumerate([0.0900, 0.2447, 0.6652]):
         assert abs(counts[AttemptId(number)] / 6000 - weight) < 0.03
@@ -98,6 +101,49 @@ def test_evolve_breeds_and_shows_survivors_alone() -> None:
     assert shown[()] < 10  # where 48 draws gave none but the parent
     best = Counter(proposal.parents for proposal in found)[AttemptId(2),] / 300
     assert best > 0.85  # 0.7 by the frontier, and most of the rest
+
+
+def test_how_many_survive_grows_as_the_root_of_how_many_came() -> None:
+    survivors, sizes = Survivors(2, 0, 6), []
+    for number in range(60):
+        survivors.add(AttemptId(number), (float(number), -float(number)))
+        sizes.append(len(survivors))
+    assert [sizes[came - 1] for came in (1, 2, 8, 9, 15, 16, 36, 60)] == [1, 2, 2, 3, 3, 4, 6, 6]
+
+
+@pytest.mark.parametrize(("objectives", "breeding"), [(ONE, (0.7, 0)), (TWO, (0.5, 20)), (THREE, (0.5, 20))])
+def test_several_objectives_are_bred_otherwise_than_one(objectives, breeding) -> None:
+    found = breedings(World(Evolve(islands=2), objectives).start())
+    assert found == {breeding}
+
+
+def test_what_is_said_goes_over_what_the_objectives_suggest() -> None:
+    assert breedings(World(Evolve(frontier_bias=0.0), TWO).start()) == {(0.0, 20)}
+    assert breedings(World(Evolve(survivors=0), TWO).start()) == {(0.5, 0)}
+    assert breedings(World(Evolve(survivors=5, frontier_bias=1.0), ONE).start()) == {(1.0, 5)}
+
+
+def breedings(world: World) -> set[tuple[float, int]]:
+    islands = world.policy._islands
+    return {(island.breeding.frontier_bias, island.breeding.survivors) for island in islands}
+
+
+def test_where_no_objective_comes_first_the_whole_frontier_inspires() -> None:
+    world = World(Evolve(k_top=2, k_random=0, frontier_bias=1.0), TWO).start(size=100.0, speed=0.0)
+    for value in range(1, 7):
+        world.bear("island-0", parents=(0,), size=float(value), speed=float(value))
+    shown = Counter(i.id for seed in range(300) for i in world.ask(1, seed)[0].brief.inspirations)
+    assert set(shown) == {1, 2, 3, 4, 5, 6}
+    assert min(shown[1], shown[6]) > max(shown[n] for n in (2, 3, 4, 5)), "the ends are the loneliest"
+
+
+def test_a_short_frontier_leaves_room_for_others() -> None:
+    world = World(Evolve(k_top=3, k_random=0, frontier_bias=1.0), TWO).start(size=9.0, speed=1.0)
+    for value in (2.0, 3.0, 4.0):
+        world.bear("island-0", parents=(0,), size=10.0 - value, speed=value)
+    (proposal,) = world.ask(1)
+    assert proposal.parents == (3,)
+    assert [i.id for i in proposal.brief.inspirations] == [2, 1, 0]
 
 
 def test_an_island_that_restarts_forgets_its_survivors() -> None:

@@ -19,6 +19,11 @@ ISLANDS_MAX = 10_000
 LINE_MAX = 1000
 """Ancestors that are looked at to find out whether two candidates are kin."""
 
+BIAS, BIAS_OF_SEVERAL = 0.7, 0.5
+"""Share of parents from the frontier where there is one objective, and where there are several."""
+SURVIVORS = 20
+"""Where there are several objectives."""
+
 
 @dataclass(kw_only=True, eq=False)
 class Evolve(Breeder):
@@ -31,12 +36,15 @@ class Evolve(Breeder):
     for the island.
 
     Options
-        frontier_bias: probability that a parent is drawn uniformly from its island's frontier.
+        frontier_bias: probability that a parent is drawn from its island's frontier. None: 0.7 where there is one
+            objective, 0.5 where there are several.
         temperature: of the softmax over the primary objective, scaled to 0..1, that draws the other parents.
-        survivors: 0: the other parents are drawn from all of the island's members. Above: from so many best of
-            them, by non-domination and crowding; so are random inspirations; and of two drawn from the frontier the
-            lonelier is taken. For thousands of cheap attempts at numbers, such as 20 with ``tune``.
-        k_top, k_random: inspirations from the island's best and from all its members.
+        survivors: 0: the other parents are drawn from all of the island's members, and those from the frontier
+            evenly. Above: from the best of them, by non-domination and crowding, the square root of their number and
+            so many at most; so are random inspirations; and of two drawn from the frontier the lonelier is taken.
+            None: 0 where there is one objective, 20 where there are several.
+        k_top, k_random: inspirations from the island's best and from all its members. With ``survivors`` the best
+            are members of the frontier that are drawn, otherwise those that lead on the primary objective.
         islands: lines of descent that breed apart; open attempts are spread evenly.
         migration_every: candidates born on an island between visits of its best to the next one; 0: none.
         migrants: how many visit.
@@ -46,9 +54,9 @@ class Evolve(Breeder):
 
     name: ClassVar[str] = "evolve"
 
-    frontier_bias: float = 0.7
+    frontier_bias: float | None = None
     temperature: float = 0.5
-    survivors: int = 0
+    survivors: int | None = None
     k_top: int = 2
     k_random: int = 2
     islands: int = 1
@@ -69,11 +77,13 @@ class Evolve(Breeder):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number(self.name, "frontier_bias", self.frontier_bias, 0.0, 1.0)
+        if self.frontier_bias is not None:
+            check_number(self.name, "frontier_bias", self.frontier_bias, 0.0, 1.0)
         check_number(self.name, "temperature", self.temperature, 0.0)
         check_whole(self.name, "islands", self.islands, 1, ISLANDS_MAX)
+        if self.survivors is not None:
+            check_whole(self.name, "survivors", self.survivors, 0)
         for option, value, least in (
-            ("survivors", self.survivors, 0),
             ("k_top", self.k_top, 0),
             ("k_random", self.k_random, 0),
             ("migration_every", self.migration_every, 0),
@@ -88,12 +98,21 @@ class Evolve(Breeder):
         match fact:
             case RunStarted():
                 leaders_max = max(self.k_top + 1, self.migrants)
-                breeding = Breeding(self.frontier_bias, self.temperature, self.survivors)
+                breeding = self._breeding(len(fact.objectives))
                 self._islands = tuple(Island(label, fact.objectives, leaders_max, breeding) for label in self._index)
             case AttemptOpened() if fact.attempt != SEED:
                 self._opened(fact.attempt, fact.proposal)
             case _:
                 pass
+
+    def _breeding(self, objectives: int) -> Breeding:
+        """The options, with what they are where nothing is said and there are so many objectives."""
+        bias, survivors = (BIAS, 0) if objectives == 1 else (BIAS_OF_SEVERAL, SURVIVORS)
+        return Breeding(
+            bias if self.frontier_bias is None else self.frontier_bias,
+            self.temperature,
+            survivors if self.survivors is None else self.survivors,
+        )
 
     def _labels(self, _view: View, slots: int, /) -> list[str]:
         """The islands with the fewest open attempts, then with the fewest ever."""
