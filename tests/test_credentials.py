@@ -256,7 +256,7 @@ def run_planted(folder: Path, *sets: str, environment: Mapping[str, str] = {}) -
     """A run that ``Blabs`` mutates, in a process of its own; its folder, its output, and its last object."""
     make_target(folder / "target", checker=NOSY)
     words = ["run", "target", "--pool", "inline", "--outer-loop", "plain", "--seed", "1", "--mutator", "mine", "--json"]
-    words += ["--max-candidates", "2", "--set", "mutator.mine.use=coding", "--set", f"mutator.mine.agent={FILE}:Blabs"]
+    words += ["--max-candidates", "1", "--set", "mutator.mine.use=coding", "--set", f"mutator.mine.agent={FILE}:Blabs"]
     words += [word for text in sets for word in ("--set", text)]
     process = subprocess.Popen(
         [sys.executable, "-m", "raysearch", *words],
@@ -270,7 +270,7 @@ def run_planted(folder: Path, *sets: str, environment: Mapping[str, str] = {}) -
     while process.poll() is None:
         seen |= {name for line in command_lines() for name in holding(line)}
         try:
-            process.wait(0.05)
+            process.wait(0.2)
         except subprocess.TimeoutExpired:
             continue
     out = process.stdout.read()
@@ -280,15 +280,13 @@ def run_planted(folder: Path, *sets: str, environment: Mapping[str, str] = {}) -
     return Path(found["path"]), out, found
 
 
-@pytest.mark.parametrize(
-    ("way", "sandbox"), [("environment", "bubblewrap"), ("file", "bubblewrap"), ("environment", "landlock")]
-)
+@pytest.mark.parametrize(("way", "sandbox"), [("environment", "bubblewrap"), ("file", "landlock")])
 def test_planted_keys_are_nowhere(tmp_path: Path, way: str, sandbox: str) -> None:
     if way == "file":
         (tmp_path / ".env").write_text(DOTENV)
     environment = PLANTED if way == "environment" else {}
     folder, out, found = run_planted(tmp_path, f"run.sandbox={sandbox}", environment=environment)
-    assert found["admitted"] == 2
+    assert found["admitted"] == 1
     assert holding(out) == []
     assert {name: held for name, content in contents(folder) if (held := holding(content))} == {}
     journal = (folder / "journal.jsonl").read_text()
@@ -302,9 +300,8 @@ def test_planted_keys_are_nowhere(tmp_path: Path, way: str, sandbox: str) -> Non
 
 
 def test_a_program_with_a_key_in_it_is_never_kept(tmp_path: Path) -> None:
-    sets = ("mutator.mine.agent_options.into_program=true", "limits.failed_in_row_max=2")
-    folder, out, found = run_planted(tmp_path, *sets, environment=PLANTED)
-    assert (found["failed"], found["admitted"]) == (2, 0)
+    folder, out, found = run_planted(tmp_path, "mutator.mine.agent_options.into_program=true", environment=PLANTED)
+    assert (found["failed"], found["admitted"]) == (1, 0)
     assert found["cost_usd"] > 0
     assert holding(out) == []
     assert {name: held for name, content in contents(folder) if (held := holding(content))} == {}
@@ -314,7 +311,7 @@ def test_a_program_with_a_key_in_it_is_never_kept(tmp_path: Path) -> None:
 def test_a_fault_is_a_fact_without_keys(tmp_path: Path) -> None:
     sets = ("mutator.mine.agent_options.fails=true", "limits.retries_max=0")
     folder, out, found = run_planted(tmp_path, *sets, environment=PLANTED)
-    assert found["failed"] == 2
+    assert found["failed"] == 1
     assert holding(out) == []
     assert {name: held for name, content in contents(folder) if (held := holding(content))} == {}
     assert f"401: the keys are {REDACTED} and {REDACTED}" in (folder / "journal.jsonl").read_text()
