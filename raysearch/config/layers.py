@@ -162,7 +162,8 @@ class _Layers:
                 table = table.setdefault(key, {})
                 self.places.setdefault(keys[:depth], _nearest_place(places, keys[:depth]))
                 if not isinstance(table, dict):
-                    raise ConfigError(f"{_nearest_place(places, keys)}: {'.'.join(keys[:depth])} is not a table.")
+                    where = self.place(keys[:1]) if depth == 1 else _nearest_place(places, keys)
+                    raise ConfigError(f"{where}: {'.'.join(keys[:depth])} is not a table.")
             if isinstance(value, dict):  # an empty table adds nothing to what it holds
                 table.setdefault(keys[-1], {})
                 self.places.setdefault(keys, _nearest_place(places, keys))
@@ -243,6 +244,24 @@ def _anchored(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         tables = found.get(kind)
         if isinstance(tables, dict):
             found[kind] = {name: _with_references(table, reference, path) for name, table in tables.items()}
+    servers = found.get("model_server")
+    if isinstance(servers, dict):
+        found["model_server"] = {name: _with_folder(table, path) for name, table in servers.items()}
+    return found
+
+
+def _with_folder(table: Any, path: Callable[[Any], Any]) -> Any:
+    """A model is a folder where it looks like one; else its name on a hub. Words of a command, too, and no names."""
+    if not isinstance(table, dict):
+        return table
+
+    def placed(value: Any) -> Any:
+        return path(value) if isinstance(value, str) and value.startswith(("./", "../", "~/")) else value
+
+    found = {key: placed(value) if key == "model" else value for key, value in table.items()}
+    for key in ("command", "args"):
+        if isinstance(found.get(key), list):
+            found[key] = [placed(word) for word in found[key]]
     return found
 
 

@@ -21,7 +21,7 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if not isinstance(value, str | int | float | bool):
+    if not isinstance(value, str | int | float | bool) or value != value:  # noqa: PLR0124 - nan is no number
         raise ValueError("should be text, a number, true or false, or a list or table of such")
     return value
 
