@@ -183,7 +183,7 @@ def test_what_tools_are_passed(tmp_path: Path, dialect: str) -> None:
 
 
 def test_an_endless_pattern_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raysearch.agents.api.tools.SEARCH_S", 1.0)
+    monkeypatch.setattr("raysearch.agents.api.tools.SEARCH_S", 0.3)
     call = ToolCall("search", {"pattern": "(a+)+$"})
     with asked(tmp_path, [Turn(calls=(call,)), Turn("Done.")], files={"answer.py": "a" * 60 + "!\n"}) as it:
         it.ask()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -34,7 +33,6 @@ from raysearch.testing.models import (
     StreamError,
     ToolCall,
     Turn,
-    faulty,
     key_digest,
 )
 from raysearch.testing.workspace import FolderWorkspace
@@ -59,61 +57,57 @@ ONCE: list[Fault] = [
 ]
 
 
-def each(faults: Sequence[Fault]) -> list[object]:
-    """Every dialect with every fault, but where Google's SDK reads bytes that are none as replacement characters."""
-    pairs = [(dialect, fault) for dialect in DIALECTS for fault in faults]
-    pairs = [pair for pair in pairs if pair[0] != "gemini" or not isinstance(pair[1], InvalidUtf8)]
-    return [pytest.param(*pair, id=f"{pair[0]}-{type(pair[1]).__name__}{faults.index(pair[1])}") for pair in pairs]
-
-
-@pytest.mark.parametrize(("dialect", "fault"), each(ONCE))
-def test_one_failure_is_tried_again(tmp_path: Path, dialect: str, fault: Fault) -> None:
-    with asked(tmp_path, faulty([fault], Turn("Here I am.")), dialect=dialect) as it:
-        reply = it.ask(permission=NONE)
-        assert reply.text == "Here I am."
-        assert len(it.server.requests) == 2
-        assert [line["kind"] for line in it.lines()].count("failure") == 1
-        asked_s = 7.0 if fault == ONCE[0] else 0.0
-        assert len(it.pace.slept) == 1
-        assert asked_s <= it.pace.slept[0] <= asked_s + 2
+@ALL
+def test_one_failure_is_tried_again(tmp_path: Path, dialect: str) -> None:
+    faults = [fault for fault in ONCE if dialect != "gemini" or not isinstance(fault, InvalidUtf8)]  # it reads those
+    turns = iter([turn for fault in faults for turn in (Turn("This is lost.", fault=fault), Turn("Here I am."))])
+    with asked(tmp_path, lambda _: next(turns), dialect=dialect) as it:
+        for number, fault in enumerate(faults, 1):
+            it.pace.slept.clear()
+            assert it.ask(permission=NONE).text == "Here I am.", fault
+            assert len(it.server.requests) == 2 * number
+            assert [line["kind"] for line in it.lines(number)].count("failure") == 1
+            asked_s = 7.0 if fault == ONCE[0] else 0.0
+            assert len(it.pace.slept) == 1
+            assert asked_s <= it.pace.slept[0] <= asked_s + 2
 
 
 @ALL
 def test_failures_end_in_a_fault(tmp_path: Path, dialect: str) -> None:
-    for number, (fault, cause, again) in enumerate(
-        (
-            (SERVER_ERROR, "failed", True),
-            (HttpError(429, retry_after_s=0), "limited", True),
-            (OVERLOADED, "limited", True),
-            (Malformed(), "failed", True),
-        )
-    ):
-        with asked(tmp_path / str(number), Turn("lost", fault=fault), dialect=dialect, retries_max=2) as it:
+    cases = (
+        (SERVER_ERROR, "failed"),
+        (HttpError(429, retry_after_s=0), "limited"),
+        (OVERLOADED, "limited"),
+        (Malformed(), "failed"),
+    )
+    turns = iter([Turn("lost", fault=fault) for fault, _ in cases for _ in range(3)])
+    with asked(tmp_path, lambda _: next(turns), dialect=dialect, retries_max=2) as it:
+        for number, (_, cause) in enumerate(cases, 1):
+            it.agent.breaker = Breaker()
             found = it.fault(permission=NONE)
-            assert (found.cause, found.retryable) == (cause, again)
-            assert len(it.server.requests) == 3
+            assert (found.cause, found.retryable) == (cause, True)
+            assert len(it.server.requests) == 3 * number
             assert found.transcript is not None
-            assert it.lines()[-1]["how"].startswith(cause)
+            assert it.lines(number)[-1]["how"].startswith(cause)
 
 
 @ALL
-@pytest.mark.parametrize(
-    ("fault", "cause"),
-    [
+def test_what_does_not_go_better_is_not_tried_again(tmp_path: Path, dialect: str) -> None:
+    cases = (
         (HttpError(401), "unavailable"),
         (HttpError(403), "unavailable"),
         (HttpError(404), "failed"),
         (HttpError(400, "prompt is too long"), "failed"),
         (HttpError(400, "no such field"), "failed"),
         (Raw(b"", 301), "failed"),
-    ],
-)
-def test_what_does_not_go_better_is_not_tried_again(tmp_path: Path, dialect: str, fault: Fault, cause: str) -> None:
-    with asked(tmp_path, Turn(fault=fault), dialect=dialect) as it:
-        found = it.fault(permission=NONE)
-        assert (found.cause, found.retryable) == (cause, False)
-        assert len(it.server.requests) == 1
-        assert found.usage.calls == 0
+    )
+    turns = iter([Turn(fault=fault) for fault, _ in cases])
+    with asked(tmp_path, lambda _: next(turns), dialect=dialect) as it:
+        for number, (fault, cause) in enumerate(cases, 1):
+            found = it.fault(permission=NONE)
+            assert (found.cause, found.retryable) == (cause, False), fault
+            assert len(it.server.requests) == number
+            assert found.usage.calls == 0
 
 
 def test_an_account_without_money_is_not_tried_again(tmp_path: Path) -> None:

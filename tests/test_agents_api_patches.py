@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -11,11 +12,14 @@ from api_agents import NONE, READ, Opinion, asked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mutators.coding import CodingAgent
 from raysearch.agents.api import applying, patches, rewriting
 from raysearch.agents.api.applying import Applied
 from raysearch.agents.api.placing import Sheet
 from raysearch.target import may_change
-from raysearch.testing.models import Request, Turn
+from raysearch.testing.models import ModelServer, Request, Turn
+from raysearch.testing.workspace import FolderWorkspace
+from raysearch.types import Brief
 
 FILE = "def f(x):\n    y = x + 1\n    return y\n\n\ndef g(x):\n    y = x + 2\n    return y\n"
 
@@ -344,3 +348,16 @@ def test_a_program_without_files_is_begun(tmp_path: Path) -> None:
     with asked(tmp_path, script, "diff", files={"readme.txt": "x\n"}) as it:
         it.ask()
         assert it.file() == "VALUE = 1\n"
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_as_a_mutator(tmp_path: Path, kind: str) -> None:
+    """By its name, as a run asks for it."""
+    workspace = FolderWorkspace.make(tmp_path, {"answer.py": "VALUE = 3\n"})
+    with ModelServer(Turn(GOOD[kind] + "\nSUMMARY: nearer to 42\nMEMORY: none\n")) as server:
+        options = {"base_url": server.url}
+        with CodingAgent(agent=kind, agent_options=options, model="claude-haiku-4-5") as mutator:
+            mutation = mutator.mutate(workspace, Brief(task="Get nearer."), random.Random(0))
+    assert mutation.summary == "nearer to 42"
+    assert mutation.usage.cost_usd > 0
+    assert (workspace.path / "answer.py").read_text() == "VALUE = 41\n"

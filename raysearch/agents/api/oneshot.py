@@ -103,7 +103,7 @@ class OneShot(ApiAgent):
             if not edits and dialogue.provider.keeps_schema(False):
                 native = structured.portable(call.schema.model_json_schema())
         system = "\n\n".join(part for part in parts if part)
-        dialogue.conversation = replace(dialogue.conversation, system=system, schema=native)
+        dialogue.conversation = replace(dialogue.conversation, system=system, schema=native, key=call.role)
 
     def _taken(
         self, turn: Turn, files: Mapping[str, str], program: Program, call: Call[Answered]

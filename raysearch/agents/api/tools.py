@@ -26,7 +26,7 @@ SEARCH_S = 20.0
 COMMAND_CHARS = 100_000
 LINES = 400
 _SHOW = 'if [ -d "$1" ]; then ls -1Ap -- "$1"; else head -c "$2" -- "$1"; fi'
-_RUN = 'export REFERENCE="$1" TARGET="$2" SCRATCH="$3"; shift 3; eval "$COMMAND"'
+_RUN = 'export REFERENCE="$1" TARGET="$2" SCRATCH="$3"; shift 3; command=$COMMAND; unset COMMAND; eval "$command"'
 
 
 def _tool(name: str, description: str, required: Sequence[str], **parameters: tuple[str, str]) -> Tool:
