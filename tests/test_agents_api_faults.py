@@ -144,7 +144,7 @@ def test_a_server_that_stands_still_is_left_in_time(tmp_path: Path, dialect: str
         with asked(tmp_path / str(number), turns, dialect=dialect) as it:
             it.agent.pace = RealPace()
             it.ask(permission=NONE)  # which takes a while, the first time
-            found = it.fault(permission=NONE, timeout_s=0.6)
+            found = it.fault(permission=NONE, timeout_s=1.0)
             assert found.cause == "time"
             assert not found.retryable
             assert found.usage.calls == (1 if number else 0)
