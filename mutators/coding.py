@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 from raysearch.agents.asking import Hired
 from raysearch.agents.interface import Call, Permission
@@ -34,6 +34,9 @@ class CodingAgent:
         backend, modality, interface: what kind of program it is; each adds a paragraph to the prompt.
         judges, prices, no_price: what the run itself says about who judges and what models cost.
     """
+
+    resources: ClassVar[Mapping[str, float]] = {"cpus": 0.25, "threads": 8}
+    """It mostly waits for a model, so eight slots share a process."""
 
     def __init__(
         self,

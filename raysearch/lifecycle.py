@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from raysearch.facts import AttemptClosed, Judged, Measured, Mutated
 from raysearch.state import Attempt, State
-from raysearch.types import SEED, Candidate, Change, Job, Mutation, Outcome, Stage, Step
+from raysearch.types import SEED, Candidate, Change, Commit, Job, Mutation, Outcome, Stage, Step
 
 
 def advance(state: State, attempt: Attempt) -> Job | Mutated | Judged | Measured | AttemptClosed:
@@ -27,15 +27,20 @@ def advance(state: State, attempt: Attempt) -> Job | Mutated | Judged | Measured
         return AttemptClosed(attempt.id, Outcome.REJECTED, f"known tree: the same program as attempt {first}")
     for step in state.plan.steps:
         if not _done(attempt, step):
-            return _reused(state, attempt, attempt.change, step) or _evaluate(attempt, attempt.change, step)
+            return _reused(state, attempt, attempt.change, step) or _evaluate(state, attempt, attempt.change, step)
     return _admit(state, attempt, attempt.change)
+
+
+def _parents(state: State, attempt: Attempt) -> tuple[Commit, ...]:
+    """Commits of an attempt's parents; the origin's where it has none."""
+    return tuple(state.candidates[parent].commit for parent in attempt.proposal.parents) or (state.start.origin,)
 
 
 def _mutate(state: State, attempt: Attempt) -> Job | Mutated:
     proposal, start = attempt.proposal, state.start
     if attempt.id == SEED:
         return Mutated(SEED, Change(start.origin, start.origin_tree, Mutation("the target's seed program")))
-    parents = tuple(state.candidates[parent].commit for parent in proposal.parents) or (start.origin,)
+    parents = _parents(state, attempt)
     return Job(
         attempt=attempt.id,
         stage=Stage.MUTATE,
@@ -50,12 +55,13 @@ def _mutate(state: State, attempt: Attempt) -> Job | Mutated:
     )
 
 
-def _evaluate(attempt: Attempt, change: Change, step: Step) -> Job:
+def _evaluate(state: State, attempt: Attempt, change: Change, step: Step) -> Job:
     return Job(
         attempt=attempt.id,
         stage=step.stage,
         plugin=step.plugin,
         base=change.commit,
+        parents=_parents(state, attempt) if attempt.id != SEED else (),
         timeout_s=step.timeout_s,
         try_number=attempt.tries.get((step.stage, step.plugin), 0),
         opened_at_s=attempt.opened_at_s,

@@ -100,6 +100,11 @@ class Workspace(Protocol):
         ...
 
     @property
+    def parents(self) -> Sequence[Commit]:
+        """What a judge's or benchmark's program was made from, and what a mutator makes its own from."""
+        ...
+
+    @property
     def scratch(self) -> Path:
         """A private empty folder beside the program, gone after the job."""
         ...

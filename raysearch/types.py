@@ -291,7 +291,7 @@ class Job:
     base: Commit
     """Mutate: where the workspace starts. Judge, benchmark: the commit to look at."""
     parents: tuple[Commit, ...] = ()
-    """Git parents of the commit that a mutation makes."""
+    """Mutate: git parents of the commit that it makes. Judge, benchmark: those of the commit; the seed has none."""
     brief: Brief = Brief()
     timeout_s: float = 3600.0
     try_number: int = 0

@@ -130,7 +130,7 @@ class Worker:
         if self.spec.artifacts is not None:
             kept = self.spec.artifacts / str(job.attempt) / f"{job.stage}-{job.plugin}-{job.try_number + 1}"
         with checked_out(
-            job.base, self._folder, target, self._repository, sandbox, secret, kept, job.allowance
+            job.base, self._folder, target, self._repository, sandbox, secret, kept, job.allowance, job.parents
         ) as workspace:
             match job.stage:
                 case Stage.MUTATE:

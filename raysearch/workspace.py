@@ -36,6 +36,7 @@ class Checkout:
     kept: Path | None = None
     """Where `artifacts` lie; beside the program, and lost with it, if nowhere."""
     allowance: Allowance = Allowance()
+    parents: tuple[Commit, ...] = ()
 
     @property
     def artifacts(self) -> Path:
@@ -121,6 +122,7 @@ def checked_out(
     evaluation_seed: int,
     kept: Path | None = None,
     allowance: Allowance = UNLIMITED,
+    parents: tuple[Commit, ...] = (),
 ) -> Iterator[Checkout]:
     """A fresh workspace at ``commit`` in a new folder below ``under``, removed at the end."""
     folder = Path(tempfile.mkdtemp(dir=under))
@@ -129,7 +131,7 @@ def checked_out(
         scratch.mkdir()
         repository.checkout(commit, folder / "program")
         program = folder / "program"
-        yield Checkout(program, commit, scratch, target, repository, sandbox, evaluation_seed, kept, allowance)
+        yield Checkout(program, commit, scratch, target, repository, sandbox, evaluation_seed, kept, allowance, parents)
     finally:
         _remove(folder)
 

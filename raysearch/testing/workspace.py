@@ -121,6 +121,7 @@ class FolderWorkspace:
     repository: Repository
     evaluation_seed: int = 0
     allowance: Allowance = Allowance()
+    parents: tuple[Commit, ...] = ()
 
     @property
     def artifacts(self) -> Path:
