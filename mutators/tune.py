@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from mutators import tunables
 from mutators.literals import Value
@@ -12,6 +13,9 @@ from raysearch.errors import MutatorFault, TargetError
 from raysearch.protocols import Workspace
 from raysearch.target import Target
 from raysearch.types import Brief, Mutation
+
+if TYPE_CHECKING:
+    import numpy as np
 
 HOW_TO_DECLARE = (
     "nothing to tune: the program has no tunable with two values to choose from. Write a comment behind a constant "
@@ -23,19 +27,24 @@ HOW_TO_DECLARE = (
 class Tune:
     """A mutator that varies settings.
 
-    The parent is the program in the workspace, its mate one of the brief's inspirations. ``mating`` is the share of
-    children (0 to 1) that have a mate. ``eta`` is how close numbers stay to their parents': 1 goes anywhere, 20 stays
-    near. The default suits tens to hundreds of evaluations: in trials of 60 on cache-eviction with its traces cut to
-    6,000 requests, 1 and 2 did about alike (10 to 20 seeds each) and 3 a little worse, by less than the seeds differ.
+    ``fresh`` is the share of children (0 to 1) whose settings are drawn anew, all of them and evenly. Of the others
+    ``mating`` is the share that have a mate: the parent is the program in the workspace, its mate one of the brief's
+    inspirations. ``eta`` is how close numbers stay to their parents': 1 goes anywhere, 20 stays near.
+
+    The defaults suit tens to hundreds of evaluations. A search that starts from one program has no variety: without
+    fresh settings it was behind random settings after 20 evaluations, and level after 40, in trials on 120 functions
+    of 3 to 8 tunables, drawn at random; with a share from 0.1 to 0.35 of them it was level after 20 and ahead after 40.
     """
 
-    def __init__(self, *, mating: float = 0.7, eta: float = 2.0) -> None:
-        if not 0.0 <= mating <= 1.0:
-            raise ValueError(f"mating must be from 0 to 1, not {mating:g}")
+    def __init__(self, *, mating: float = 0.7, eta: float = 2.0, fresh: float = 0.2) -> None:
+        for name, share in (("mating", mating), ("fresh", fresh)):
+            if not 0.0 <= share <= 1.0:
+                raise ValueError(f"{name} must be from 0 to 1, not {share:g}")
         if not 1.0 <= eta <= 100.0:
             raise ValueError(f"eta must be from 1 to 100, not {eta:g}")
         self.mating = mating
         self.eta = eta
+        self.fresh = fresh
 
     @staticmethod
     def unsuited(target: Target) -> str:
@@ -60,14 +69,23 @@ class Tune:
             raise MutatorFault(HOW_TO_DECLARE)
         draws = np.random.default_rng(rng.getrandbits(128))
         parent = {setting.key: setting.value for setting in found}
-        mate = None
-        if brief.inspirations and draws.random() < self.mating:
-            others = [other for other in self._inspirations(workspace, brief, found) if differ(parent, other)]
-            mate = others[draws.integers(len(others))] if others else None
         variation = Variation({setting.key: setting.tunable for setting in found}, self.eta)
-        child = variation.child(parent, mate, draws)
+        child = variation.drawn(parent, draws) if draws.random() < self.fresh else parent
+        if not differ(parent, child):
+            mate = self._mate(workspace, brief, found, draws)
+            child = variation.child(parent, mate, draws)
         tunables.write(workspace.path, found, child)
         return Mutation(summary=summary(found, child))
+
+    def _mate(
+        self, workspace: Workspace, brief: Brief, found: Sequence[Setting], draws: np.random.Generator
+    ) -> dict[Key, Value] | None:
+        """The settings of an inspiration that differs from the program; None where the child has no mate."""
+        if not brief.inspirations or draws.random() >= self.mating:
+            return None
+        parent = {setting.key: setting.value for setting in found}
+        others = [other for other in self._inspirations(workspace, brief, found) if differ(parent, other)]
+        return others[draws.integers(len(others))] if others else None
 
     def _inspirations(self, workspace: Workspace, brief: Brief, found: Sequence[Setting]) -> list[dict[Key, Value]]:
         """The settings of the other programs, where they have the same tunables."""

@@ -83,6 +83,13 @@ class Variation:
             child[key] = self._mutated(self.tunables[key], child[key], draws)
         return child
 
+    def drawn(self, parent: Mapping[Key, Value], draws: np.random.Generator) -> dict[Key, Value]:
+        """``parent`` with every tunable that can vary at a value of its own, each as likely; the same by chance only.
+
+        On a logarithmic scale where the tunable says so.
+        """
+        return {**parent, **{key: _drawn(tunable, draws) for key, tunable in self.tunables.items()}}
+
     def _crossed(
         self, parent: Mapping[Key, Value], others: Mapping[Key, Value], draws: np.random.Generator
     ) -> dict[Key, Value]:
@@ -126,6 +133,19 @@ def can_vary(tunable: Tunable) -> bool:
     if tunable.kind in ("categorical", "permutation"):
         return len(tunable.choices) > 1
     return _rounded(tunable, tunable.low) != _rounded(tunable, tunable.high)
+
+
+def _drawn(tunable: Tunable, draws: np.random.Generator) -> Value:
+    """Any value of ``tunable``."""
+    if tunable.kind == "permutation":
+        return tuple(tunable.choices[int(place)] for place in draws.permutation(len(tunable.choices)))
+    if tunable.kind == "categorical":
+        return tunable.choices[int(draws.integers(len(tunable.choices)))]
+    low, high = _bounds([tunable])
+    if tunable.kind == "int":  # so that the ends are as likely as the others
+        low, high = low - 0.5, high + 0.5
+    share = draws.random()
+    return _decoded(tunable, (1.0 - share) * low + share * high)
 
 
 def _problem(tunable: Tunable) -> Any:
@@ -173,7 +193,7 @@ def _rounded(tunable: Tunable, number: float) -> float | int:
         return min(max(round(number), int(tunable.low)), int(tunable.high))
     if tunable.kind == "log":
         number = float(f"{number:.{DIGITS}g}")
-    elif tunable.high > tunable.low:
+    elif 0.0 < tunable.high - tunable.low < math.inf:
         number = round(number, DIGITS - math.floor(math.log10(tunable.high - tunable.low)))
     return min(max(number, tunable.low), tunable.high) + 0.0  # no minus zero
 

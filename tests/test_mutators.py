@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import difflib
+import math
 import random
+import statistics
 import string
 import subprocess
 import sys
@@ -197,6 +199,54 @@ def test_a_mate_lends_its_settings(tmp_path: Path) -> None:
     assert sum(k >= 12 for k in ks) > 5  # type: ignore[operator]
 
 
+def test_fresh_settings_are_drawn_evenly_whatever_the_parent_is(tmp_path: Path) -> None:
+    place, found = workspace(tmp_path, {"p.py": PROGRAM}, m=PROGRAM), []
+    for seed in range(240):
+        (tmp_path / "p.py").write_text(PROGRAM)
+        found.append(constants(tuned(place, seed, inspired("m"), fresh=1.0)[0]))
+    for name, low, high in (("SHARE", 0.01, 0.5), ("K", 1, 16)):
+        values = [float(one[name]) for one in found]  # type: ignore[arg-type]
+        assert abs(statistics.mean(values) - (low + high) / 2) < (high - low) / 15
+        assert min(values) < low + (high - low) / 15
+        assert max(values) > high - (high - low) / 15
+    rates = [math.log10(one["RATE"]) for one in found]  # type: ignore[arg-type]
+    assert abs(statistics.mean(rates) + 2.5) < 0.3, "from 1e-5 to 1, evenly by the logarithm"
+    assert all(55 < sum(one["MODE"] == mode for one in found) < 105 for mode in ("lru", "fifo", "clock"))
+    assert len({one["ORDER"] for one in found}) == 6
+    assert all(one["FIXED"] == 0.5 for one in found)
+
+
+def test_only_a_share_of_children_is_fresh(tmp_path: Path) -> None:
+    place, before = workspace(tmp_path, {"p.py": PROGRAM}), constants(PROGRAM)
+    changed = {}
+    for fresh in (0.0, 0.3):
+        changed[fresh] = 0
+        for seed in range(100):
+            (tmp_path / "p.py").write_text(PROGRAM)
+            after = constants(tuned(place, seed, fresh=fresh)[0])
+            changed[fresh] += sum(after[name] != before[name] for name in before) > 3
+    assert changed[0.0] < 10
+    assert 20 < changed[0.3] < 45
+
+
+def test_a_fresh_child_is_not_its_parent(tmp_path: Path) -> None:
+    place = workspace(tmp_path, {"p.py": "K = 4  # tune: int 4..5\n"})
+    for seed in range(20):
+        (tmp_path / "p.py").write_text("K = 4  # tune: int 4..5\n")
+        assert tuned(place, seed, fresh=1.0)[1] == "K 4 -> 5"
+
+
+def test_bounds_as_far_apart_as_numbers_go_can_be_drawn_between(tmp_path: Path) -> None:
+    source = "A = 0.0  # tune: float -1e308..1e308\nB = 1  # tune: int 0..1e30\nC = 1.0  # tune: log 1e-300..1e300\n"
+    after = constants(tuned(workspace(tmp_path, {"p.py": source}), 1, fresh=1.0)[0])
+    assert isinstance(after["A"], float)
+    assert abs(after["A"]) <= 1e308
+    assert isinstance(after["B"], int)
+    assert 0 <= after["B"] <= 10**30
+    assert isinstance(after["C"], float)
+    assert 1e-300 <= after["C"] <= 1e300
+
+
 @pytest.mark.parametrize(
     "mate",
     [
@@ -361,7 +411,9 @@ def test_only_editable_source_files_are_looked_at(tmp_path: Path) -> None:
     assert Tune().mutate(place, Brief(), random.Random(0)).summary == "X 1 -> 2"
 
 
-@pytest.mark.parametrize("options", [{"mating": -0.1}, {"mating": 1.1}, {"eta": 0.5}, {"eta": 101.0}])
+@pytest.mark.parametrize(
+    "options", [{"mating": -0.1}, {"mating": 1.1}, {"fresh": -0.1}, {"fresh": 1.1}, {"eta": 0.5}, {"eta": 101.0}]
+)
 def test_options_have_bounds(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must be from"):
         Tune(**options)
