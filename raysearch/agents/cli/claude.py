@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from raysearch.agents.cli.output import at, cause_of, count, events, mapping, number, text
+from raysearch.agents.cli.output import at, cause_of, count, events, mapping, number, plain, text
 from raysearch.agents.cli.runner import CliAgent
 from raysearch.agents.cli.turns import NO_KEY, Heard, Start, Turn
 from raysearch.agents.interface import Cause, McpServer, Permission
@@ -85,14 +85,14 @@ class Claude(CliAgent):
 
     def hear(self, completed: Completed, home: Path) -> Heard:  # noqa: ARG002 - its output says all
         said = list(events(completed.stdout))
-        result = next((event for event in reversed(said) if event.get("type") == "result"), None)
+        result = next((event for event in reversed(said) if text(event, "type") == "result"), None)
         session = next((text(event, "session_id") for event in said if event.get("session_id")), "")
         if result is None:
             return Heard(usage=_of_messages(said), session=session)
-        answers = {text(event, "message", "id") for event in said if event.get("type") == "assistant"}
-        usage = replace(_of_result(result), turns=len(answers))
+        usage = replace(_of_result(result), turns=len(_answers(said)))
         reply = text(result, "result")
-        told = "; ".join(map(str, at(result, "errors") or ())) or reply or text(result, "subtype")
+        errors = at(result, "errors")
+        told = "; ".join(map(str, errors)) if isinstance(errors, list) and errors else reply or text(result, "subtype")
         subtype = text(result, "subtype")
         if "No conversation found" in told:
             return Heard(usage=usage, failure=told, lost=True)
@@ -128,7 +128,7 @@ def _of_result(result: Mapping[str, Any]) -> Usage:
             _cost(name, used), count(used, "inputTokens") + read + written, read, count(used, "outputTokens")
         )
     main = max(models, key=lambda name: number(models[name], "outputTokens"), default="")
-    return tokens + Usage(model=main)
+    return tokens + Usage(model=plain(main))
 
 
 def _cost(model: str, used: object) -> float:
@@ -139,20 +139,25 @@ def _cost(model: str, used: object) -> float:
 
 def _of_messages(said: Sequence[Mapping[str, Any]]) -> Usage:
     """What a turn cost that was cut short: all that was sent, and as much of the answers as came."""
-    sent: dict[str, Usage] = {}
-    for event in said:
-        message = mapping(event, "message")
-        if event.get("type") != "assistant" or not message:
-            continue
-        used, name = mapping(message, "usage"), text(message, "id")
+    total = Usage()
+    for pieces in _answers(said).values():
+        used = mapping(pieces[0], "usage")
         cached, written = count(used, "cache_read_input_tokens"), count(used, "cache_creation_input_tokens")
-        heard = len(json.dumps(message.get("content"))) // CHARS_A_TOKEN
-        before = sent.get(name, Usage()).tokens_out
-        sent[name] = Usage(
+        total += Usage(
             tokens_in=count(used, "input_tokens") + cached + written,
             tokens_cached=cached,
-            tokens_out=before + max(heard, 1),
-            model=text(message, "model"),
+            tokens_out=sum(max(1, len(json.dumps(piece.get("content"))) // CHARS_A_TOKEN) for piece in pieces),
+            model=text(pieces[0], "model"),
             turns=1,
         )
-    return sum(sent.values(), Usage())
+    return total
+
+
+def _answers(said: Sequence[Mapping[str, Any]]) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    """The model's answers by their names, in the pieces that they came in; not what the program says in its place."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for event in said:
+        message = mapping(event, "message")
+        if text(event, "type") == "assistant" and message and message.get("model") != "<synthetic>":
+            found.setdefault(text(message, "id"), []).append(message)
+    return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -84,17 +85,17 @@ class Codex(CliAgent):
 
     def hear(self, completed: Completed, home: Path) -> Heard:
         said = list(events(completed.stdout))
-        thread = next((text(event, "thread_id") for event in said if event.get("type") == "thread.started"), "")
+        thread = next((text(event, "thread_id") for event in said if text(event, "type") == "thread.started"), "")
         kept = _kept(home, thread)
         ended = next(
-            (event for event in reversed(said) if event.get("type") in {"turn.completed", "turn.failed"}), None
+            (event for event in reversed(said) if text(event, "type") in {"turn.completed", "turn.failed"}), None
         )
         used = mapping(ended, "usage")
         usage = _usage(used, kept) if used else kept
         if not said and "no rollout found" in completed.stderr:
             return Heard(failure=completed.stderr, lost=True)
-        items = [mapping(event, "item") for event in said if event.get("type") == "item.completed"]
-        messages = [text(item, "text") for item in items if item.get("type") == "agent_message"]
+        items = [mapping(event, "item") for event in said if text(event, "type") == "item.completed"]
+        messages = [text(item, "text") for item in items if text(item, "type") == "agent_message"]
         if ended is None:
             return Heard("\n".join(messages[-1:]), None, usage, thread)
         if ended.get("type") == "turn.failed":
@@ -128,16 +129,22 @@ def _usage(used: Mapping[str, Any], kept: Usage) -> Usage:
 
 
 def _kept(home: Path, thread: str) -> Usage:
-    """What the thread has cost so far, as its file says; nothing where there is none to read."""
+    """What the thread has cost so far, as its file says; nothing where there is none to read.
+
+    There every answer has a record of its own, which older versions lack: they note the total after each.
+    """
+    each: dict[str, Usage] = {}
     total, model, turns = Usage(), "", 0
     for event in events(_thread(home, thread)):
-        payload = mapping(event, "payload")
-        if event.get("type") == "turn_context":
+        kind, payload = text(event, "type"), mapping(event, "payload")
+        if kind == "turn_context":
             model = text(payload, "model") or model
-        if payload.get("type") == "token_count" and (used := mapping(payload, "info", "total_token_usage")):
+        elif kind == "token_usage_record":
+            each[text(payload, "response_id")] = _usage(mapping(payload, "usage"), Usage(turns=1))
+        elif text(payload, "type") == "token_count" and (used := mapping(payload, "info", "total_token_usage")):
             turns += 1
-            total = _usage(used, total)
-    return Usage(0.0, total.tokens_in, total.tokens_cached, total.tokens_out, 0, model, turns)
+            total = _usage(used, Usage(turns=turns))
+    return replace(sum(each.values(), Usage()) if each else total, model=model)
 
 
 def _thread(home: Path, thread: str) -> str:

@@ -75,9 +75,9 @@ class Gemini(CliAgent):
 
     def hear(self, completed: Completed, home: Path) -> Heard:
         said = list(events(completed.stdout))
-        session = next((text(event, "session_id") for event in said if event.get("type") == "init"), "")
-        model = next((text(event, "model") for event in said if event.get("type") == "init"), "")
-        result = next((event for event in reversed(said) if event.get("type") == "result"), None)
+        session = next((text(event, "session_id") for event in said if text(event, "type") == "init"), "")
+        model = next((text(event, "model") for event in said if text(event, "type") == "init"), "")
+        result = next((event for event in reversed(said) if text(event, "type") == "result"), None)
         if result is None:
             lost = "Error resuming session" in completed.stderr
             partial = Heard(usage=_of_chat(home, session), session=session, lost=lost)
@@ -89,7 +89,7 @@ class Gemini(CliAgent):
             tokens_cached=count(stats, "cached"),
             tokens_out=max(0, count(stats, "total_tokens") - count(stats, "input_tokens")),
             model=model,
-            turns=len(answers),
+            turns=len(answers) or min(1, count(stats, "total_tokens")),
         )
         reply = answers[-1] if answers else ""
         if result.get("status") == "success":
@@ -97,7 +97,7 @@ class Gemini(CliAgent):
                 return Heard("", None, usage, session, "the model answered nothing", "refused")
             return Heard(reply, None, usage, session, failure="")
         told = [text(result, "error", "message")]
-        told += [text(event, "message") for event in said if event.get("type") == "error"]
+        told += [text(event, "message") for event in said if text(event, "type") == "error"]
         reason = "; ".join(filter(None, told)) or "it failed"
         cause = "budget" if at(result, "error", "type") == "FatalTurnLimitedError" else cause_of(reason)
         return Heard(reply, None, usage, session, reason, cause)
@@ -120,12 +120,12 @@ def _answers(said: Sequence[Mapping[str, Any]]) -> list[str]:
     answers: list[str] = []
     begun = False
     for event in said:
-        speaks = event.get("type") == "message" and event.get("role") == "assistant"
-        if speaks or event.get("type") == "tool_use":
+        speaks = text(event, "type") == "message" and event.get("role") == "assistant"
+        if speaks or text(event, "type") == "tool_use":
             answers += [] if begun else [""]
             begun = True
             answers[-1] += text(event, "content") if speaks else ""
-        elif event.get("type") == "tool_result":
+        elif text(event, "type") == "tool_result":
             begun = False
     return answers
 
@@ -135,7 +135,7 @@ def _of_chat(home: Path, session: str) -> Usage:
     sent: dict[str, Usage] = {}
     for event in events(_chat(home, session)):
         used = mapping(event, "tokens")
-        if event.get("type") == "gemini" and used:
+        if text(event, "type") == "gemini" and used:
             sent[text(event, "id")] = Usage(
                 tokens_in=count(used, "input"),
                 tokens_cached=count(used, "cached"),

@@ -125,9 +125,9 @@ class OpenCode(CliAgent):
     def hear(self, completed: Completed, home: Path) -> Heard:  # noqa: ARG002 - its output says all
         said = list(events(completed.stdout))
         session = next((text(event, "sessionID") for event in said if event.get("sessionID")), "")
-        steps = [mapping(event, "part") for event in said if event.get("type") == "step_finish"]
+        steps = [mapping(event, "part") for event in said if text(event, "type") == "step_finish"]
         usage = sum((_usage(step) for step in steps), Usage())
-        failed = next((event for event in reversed(said) if event.get("type") == "error"), None)
+        failed = next((event for event in reversed(said) if text(event, "type") == "error"), None)
         if failed is not None:
             status = count(failed, "error", "data", "statusCode")
             told = text(failed, "error", "data", "message") or text(failed, "error", "name") or "it failed"
@@ -135,7 +135,7 @@ class OpenCode(CliAgent):
         if not said and "Session not found" in completed.stderr:
             return Heard(failure="Session not found", lost=True)
         last = text(steps[-1], "messageID") if steps else ""
-        texts = [mapping(event, "part") for event in said if event.get("type") == "text"]
+        texts = [mapping(event, "part") for event in said if text(event, "type") == "text"]
         reply = "\n".join(text(part, "text") for part in texts if part.get("messageID") == last)
         if not steps or text(steps[-1], "reason") in {"tool-calls", "error", "unknown"} or completed.ended_by:
             return Heard(reply, None, usage, session)

@@ -15,9 +15,7 @@ _NO_ACCESS = re.compile(
     r"(invalid|incorrect) api key|authentication|unauthori[sz]ed|unauthenticated|permission[_ ]denied|\b40[123]\b",
     re.IGNORECASE,
 )
-_LIMITED = re.compile(
-    r"\b(429|529)\b|rate[- _]?limit|too many requests|overloaded|high demand|resource.exhausted", re.IGNORECASE
-)
+_LIMITED = re.compile(r"\b(429|529)\b|rate[- _]?limit|too many requests|overloaded|resource.exhausted", re.IGNORECASE)
 _REFUSED = re.compile(r"safeguards flagged|usage polic|safety settings|content (policy|filter)|refus", re.IGNORECASE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,10 +39,9 @@ def installed(place: Path) -> Program:
     words = head[2:].decode("utf-8", "replace").split()
     if words[:1] == ["/usr/bin/env"]:
         words = [word for word in words[1:] if not word.startswith("-")]
-    interpreter = shutil.which(words[0]) if words else None
-    if interpreter is None:
+    engine = _engine(words[0]) if words else None
+    if engine is None:
         return Program((str(real),), (_home_of(real),))
-    engine = Path(interpreter).resolve()
     return Program((str(engine), str(real)), (_home_of(real), engine))
 
 
@@ -59,6 +59,14 @@ def _home_of(real: Path) -> Path:
         return outermost
     packages = next((place for place in real.parents if place.name in {"site-packages", "dist-packages"}), None)
     return packages / real.relative_to(packages).parts[0] if packages else real
+
+
+def _engine(name: str) -> Path | None:
+    """What runs a script: the first of that name on the PATH that is no script itself (a version manager's is one)."""
+    folders = [""] if "/" in name else os.get_exec_path()
+    found = [Path(place) for folder in folders if (place := shutil.which(name, path=folder or None))]
+    real = [place.resolve() for place in found]
+    return next((place for place in real if not _first_line(place).startswith(b"#!")), real[0] if real else None)
 
 
 def _packaged(package: tuple[str, str] | None) -> Path | None:

@@ -234,12 +234,10 @@ class _Asking:
             raise self._fault(f"it went over its limit of {completed.ended_by}", "failed")
         if heard.failure:
             missing = completed.status in {126, 127} and not completed.stdout
-            told = (
-                heard.failure
-                if completed.stdout.strip()
-                else f"{heard.failure}: {plain(completed.stderr)[-ERROR_CHARS:]}"
-            )
-            raise self._fault(told[:ERROR_CHARS].strip(), "unavailable" if missing else heard.cause)
+            told = plain(heard.failure)[:ERROR_CHARS].strip()
+            if not completed.stdout.strip():
+                told += f": {plain(completed.stderr)[-ERROR_CHARS:].strip()}"
+            raise self._fault(told, "unavailable" if missing else heard.cause)
         return heard
 
     def _run(self, prompt: str, session: str) -> tuple[Heard, Completed]:
