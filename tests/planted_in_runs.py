@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -24,7 +25,7 @@ from raysearch.facts import Entry, Fact, Mutated, RunStarted, SessionOpened
 from raysearch.protocols import View
 from raysearch.testing.simulated import FileDisk, Journal, Mishap, PowerCut, SimDisk, SimLedger, SimPool, Span
 from raysearch.testing.simulation import Parts
-from raysearch.types import CandidateId, Outcome, Proposal
+from raysearch.types import CandidateId, Limits, Outcome, Proposal
 
 # -- the journal --------------------------------------------------------------------------------------------
 
@@ -132,56 +133,48 @@ def believes_finer_times_than_it_writes(patch: pytest.MonkeyPatch, _: Path) -> S
 # -- limits -------------------------------------------------------------------------------------------------
 
 
-class Unlimited(Engine):
-    """Fills its slots under limits of its own."""
+class Blind(Engine):
+    """Does not see limits as they are."""
 
-    ignored: ClassVar[dict[str, object]] = {}
+    unseen: ClassVar[dict[str, object]] = {}
+
+    def seen(self, limits: Limits) -> Limits:
+        return replace(limits, **self.unseen)  # type: ignore[arg-type]
+
+    def _limit(self) -> str:
+        with self._misled():
+            return super()._limit()
 
     def _fill(self) -> None:
-        limits = self.state.limits
-        self.state.limits = replace(limits, **self.ignored)  # type: ignore[arg-type]
-        try:
+        with self._misled():
             super()._fill()
+
+    @contextmanager
+    def _misled(self) -> Iterator[None]:
+        limits = self.state.limits
+        self.state.limits = self.seen(limits)
+        try:
+            yield
         finally:
             self.state.limits = limits
 
 
 @bug("limit on attempts")
 def opens_more_attempts_than_it_may(patch: pytest.MonkeyPatch, _: Path) -> Setting:
-    class Generous(Unlimited):
-        ignored: ClassVar[dict[str, object]] = {"attempts_max": None}
+    class Generous(Blind):
+        def seen(self, limits: Limits) -> Limits:
+            most = limits.attempts_max
+            return replace(limits, attempts_max=None if most is None else most + 1)
 
     return with_engine(Generous)
 
 
 @bug("attempts under way")
 def keeps_more_lanes_than_it_may(patch: pytest.MonkeyPatch, _: Path) -> Setting:
-    class Crowded(Unlimited):
-        ignored: ClassVar[dict[str, object]] = {"open_max": 9}
+    class Crowded(Blind):
+        unseen: ClassVar[dict[str, object]] = {"open_max": 9}
 
     return with_engine(Crowded)
-
-
-class Blind(Engine):
-    """Does not see some limits."""
-
-    unseen: ClassVar[dict[str, object]] = {}
-
-    def _limit(self) -> str:
-        limits = self.state.limits
-        self.state.limits = replace(limits, **self.unseen)  # type: ignore[arg-type]
-        try:
-            return super()._limit()
-        finally:
-            self.state.limits = limits
-
-    def _fill(self) -> None:
-        limits = self.state.limits
-        self.state.limits = replace(limits, **self.unseen)  # type: ignore[arg-type]
-        try:
-            super()._fill()
-        finally:
-            self.state.limits = limits
 
 
 @bug("limit on cost")
