@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,18 @@ CONFIGURATION: Mapping[str, Any] = {
         "failed_in_row_max": 10,
         "retries_max": 1,
         "mutate_timeout_s": "1m30s",
+        "budget_tokens": 1_000_000,
+        "candidate_usd": 0.5,
+    },
+    "agents": {"backend": "", "provider": "", "model": "", "effort": "", "prices": "", "no_price": False},
+    "prices": {
+        "some-model": {"input": 3.0, "output": 15, "cached": 0.3, "long": {"input": 6.0, "output": 22, "above": 9}}
     },
     "policy": {"frontier_bias": 0.5, "islands": 2},
     "mutator": {"mine": {"use": "plugins.py:Step", "sleep_s": 0.5}, "genetic": {"edits_max": 4}},
     "judge": {"twice": {"use": "plugins.py:Yes", "timeout_s": 5}},
     "benchmark": {"one": {"use": "plugins.py:One", "timeout_s": "5s"}},
-    "roles": {"mutate": {"slots": 2, "cpus": 0.5, "gpus": 0, "memory_mb": 10, "resources": {"apple": 0}}},
+    "roles": {"mutate": {"slots": 2, "cpus": 0.5, "gpus": 0, "threads": 2, "memory_mb": 10, "resources": {"apple": 0}}},
 }
 NUMBERS = (
     *(
@@ -75,7 +81,21 @@ NUMBERS = (
 )
 NAMES = (
     *("true", "max", "auto", "latest", "best", "seed", "#1", "#", "1#", "circles", RUN, "near:max", "near:mxa", "tune"),
-    *("genetic", "evolve", "plain", "best-of-n", "plugins.py:Step", "plugins.py:Yes", "plugins.py:Mute", "plugins.py"),
+    *(
+        "claude",
+        "codex",
+        "api",
+        "cli",
+        "gpt-6",
+        "genetic",
+        "evolve",
+        "plain",
+        "best-of-n",
+        "plugins.py:Step",
+        "plugins.py:Yes",
+        "plugins.py:Mute",
+        "plugins.py",
+    ),
     *("plugins.py:Stepp", "./plugins.py:Step", "ray", "inline", "landlock", "2026", "20261127", "http://127.0.0.1:1"),
     *("127.0.0.1:1", "nobody@127.0.0.1:x", "file:///no/such/place", "-u", "ext::false"),
 )
@@ -85,6 +105,8 @@ SETTINGS = (
     *("policy=[]", "policy.islands=0", "policy.islands=1e9", "policy.islands=true", "limits.budget_usd=-0.0"),
     *("run.mutators=[]", "run.mutators=['tune', 'tune']", "roles.mutate.slots=0", "roles.mutate.gpus=0.5"),
     *("roles.mutate.resources={'' = 1}", "roles.judge.resources.CPU=1e300", "mutator.genetic.edits_max=nan", "\n=1"),
+    *("agents.backend=api", "agents.backend=cli", "agents.provider=codx", "agents.prices=/dev/zero", "agents=1"),
+    *("agents.prices=folder", "prices.x={input = nan, output = 1}", "prices.x.input=1", "prices.x.long.above=0"),
     *("run.lanes = 2", "run . lanes=2", "'run'.lanes=2", "run.address='a b'", "run.runs_dir='~nobody-of-that-name'"),
 )
 WORDS = (NUMBERS, NUMBERS, NAMES, SETTINGS, ODD_TEXTS, PLACES)
@@ -151,9 +173,19 @@ _FLAGS = (
     "--push-to",
     "--address",
 )
+_AGENTS = ("--agent-backend", "--cli-provider", "--model", "--effort")
 FLAGS: Mapping[str, Sequence[str]] = {
-    "run": (*_FLAGS, "--max-generations", "--children-per-generation", "--resume", "--exp-name"),
-    "rehearse": (*_FLAGS, "--mutate-s", "--benchmark-s", "--spread", "--admitted", "--mutate-usd", "--budget-time"),
+    "run": (*_FLAGS, *_AGENTS, "--max-generations", "--children-per-generation", "--resume", "--exp-name"),
+    "rehearse": (
+        *_FLAGS,
+        *_AGENTS,
+        "--mutate-s",
+        "--benchmark-s",
+        "--spread",
+        "--admitted",
+        "--mutate-usd",
+        "--budget-time",
+    ),
     "resume": ("--set", "--lanes", "--push-to", "--runs-dir", "--address", "--sandbox"),
     "doctor": ("--set", "--config", "--address", "--runs-dir", "--sandbox"),
     "fetch": ("--run", "--from-job", "--runs-dir"),
@@ -201,6 +233,8 @@ def ground(root: Path) -> Path:
     run.admit((2.0, 15.0))
     run.reject("too small")
     run.admit((2.5, 18.0))
+    run.journal.entries = [replace(entry, run_s=round(entry.run_s / 100, 3)) for entry in run.journal.entries]
+    run.save()  # a run that is quickly watched again
     make_target(run.folder.target)
     return root
 

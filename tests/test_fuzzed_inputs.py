@@ -88,6 +88,8 @@ class Ended:
     def wrong(self) -> str:
         """What no way of ending may look like; empty if all is well."""
         lines = self.err.split("\n")
+        if self.err.startswith("Usage: raysearch [OPTIONS] COMMAND [ARGS]...\n\n"):
+            return ""  # nothing was asked, so help is given
         errors = [line for line in lines if line.startswith(("raysearch: ", "Error: "))]
         if "Traceback" in self.err + self.out or "internal error" in self.err:
             return "a bug of ours"
@@ -196,7 +198,7 @@ def test_a_command_line_is_fine_or_one_error(place: Path, first: int, size: int)
 def closed_keys(data: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """The way to every key whose name is not for its writer to choose."""
     for key, value in data.items():
-        if above not in {("mutator",), ("judge",), ("benchmark",), ("policy",), ("environment",)} and not (
+        if above not in {("mutator",), ("judge",), ("benchmark",), ("policy",), ("environment",), ("prices",)} and not (
             {"genetic", "mine", "twice", "one", "resources"} & set(above)
         ):
             yield (*above, key)
