@@ -129,8 +129,18 @@ class Worker:
         kept = None
         if self.spec.artifacts is not None:
             kept = self.spec.artifacts / str(job.attempt) / f"{job.stage}-{job.plugin}-{job.try_number + 1}"
+        evaluating = job.stage is not Stage.MUTATE
         with checked_out(
-            job.base, self._folder, target, self._repository, sandbox, secret, kept, job.allowance, job.parents
+            job.base,
+            self._folder,
+            target,
+            self._repository,
+            sandbox,
+            secret,
+            kept,
+            job.allowance,
+            job.parents,
+            evaluating,
         ) as workspace:
             match job.stage:
                 case Stage.MUTATE:

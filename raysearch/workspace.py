@@ -14,6 +14,7 @@ from pathlib import Path
 from raysearch.protocols import Completed, Guest
 from raysearch.repository import Repository
 from raysearch.sandbox import Mount, Sandbox
+from raysearch.sandbox.public import hides_something, public_parts
 from raysearch.target import Target
 from raysearch.types import UNLIMITED, Allowance, Commit
 
@@ -37,6 +38,8 @@ class Checkout:
     """Where `artifacts` lie; beside the program, and lost with it, if nowhere."""
     allowance: Allowance = Allowance()
     parents: tuple[Commit, ...] = ()
+    evaluating: bool = True
+    """Whether commands may see the target's hidden parts: where programs are judged, not where they are written."""
 
     @property
     def artifacts(self) -> Path:
@@ -85,12 +88,21 @@ class Checkout:
         return self.sandbox.run(
             argv,
             cwd=_below({"{candidate}": program, "{target}": target, "{scratch}": scratch}, cwd),
-            readable=[target] if writable else [target, program],
+            readable=[*self._visible(target), *([] if writable else [program])],
             writable=[scratch, program] if writable else [scratch],
             env={**self.target.environment, **(env or {})},
             limits=self.target.limits,
             timeout_s=timeout_s,
         )
+
+    def _visible(self, target: Mount) -> list[Mount]:
+        """The target, or what of it may be seen here."""
+        if self.evaluating or not hides_something(self.target):
+            return [target]
+        root = self.target.root
+        return [
+            Mount(part, f"{target.inside}/{part.relative_to(root).as_posix()}") for part in public_parts(self.target)
+        ]
 
     def host(self, guest: Guest, *, timeout_s: float, cancel: threading.Event | None = None) -> Completed:
         from raysearch.sandbox.hosting import Room, host  # asyncio, ssl and h11: slow to import, and seldom needed
@@ -123,6 +135,7 @@ def checked_out(
     kept: Path | None = None,
     allowance: Allowance = UNLIMITED,
     parents: tuple[Commit, ...] = (),
+    evaluating: bool = True,
 ) -> Iterator[Checkout]:
     """A fresh workspace at ``commit`` in a new folder below ``under``, removed at the end."""
     folder = Path(tempfile.mkdtemp(dir=under))
@@ -131,7 +144,9 @@ def checked_out(
         scratch.mkdir()
         repository.checkout(commit, folder / "program")
         program = folder / "program"
-        yield Checkout(program, commit, scratch, target, repository, sandbox, evaluation_seed, kept, allowance, parents)
+        yield Checkout(
+            program, commit, scratch, target, repository, sandbox, evaluation_seed, kept, allowance, parents, evaluating
+        )
     finally:
         _remove(folder)
 

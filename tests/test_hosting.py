@@ -30,7 +30,7 @@ from raysearch.process import strays
 from raysearch.protocols import Completed, Guest, Relay
 from raysearch.repository import Repository
 from raysearch.sandbox import open_sandbox, warmed
-from raysearch.sandbox.hosting import public_parts
+from raysearch.sandbox.public import public_parts
 from raysearch.sandbox.relay import relayed
 from raysearch.sandbox.view import interpreter_folders
 from raysearch.target import Target

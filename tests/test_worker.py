@@ -155,3 +155,39 @@ def test_nothing_is_left_in_the_temporary_folder(worker: Worker) -> None:
     assert list(folder.iterdir()) == []
     worker.close()
     assert not folder.exists()
+
+
+LOOKS = """
+import pathlib, random
+
+from raysearch import Brief, Mutation
+
+
+class Looks:
+    def mutate(self, workspace, brief, rng):
+        look = "cat {target}/*/hidden/* {target}/*/checker.py; ls -d {reference}"
+        done = workspace.run(["sh", "-c", look], timeout_s=20)
+        return Mutation(done.stdout)
+"""
+
+
+def test_who_writes_programs_does_not_see_what_is_hidden(tmp_path: Path) -> None:
+    for worker in opened(tmp_path):
+        root = worker.spec.target.root
+        hidden = root / "accuracy_checker" / "hidden"
+        root.chmod(0o755)
+        hidden.parent.chmod(0o755)
+        hidden.mkdir()
+        (hidden / "inputs.txt").write_text("the secret inputs")
+        (tmp_path / "looks.py").write_text(LOOKS)
+        key = (Stage.MUTATE, "Looks")
+        plugins = {**worker.spec.plugins, key: PluginSpec("mutators", "Looks", f"{tmp_path}/looks.py:Looks")}
+        looking = Worker(replace(worker.spec, plugins=plugins))
+        try:
+            result = looking.perform(mutate(looking, "Looks")).result
+        finally:
+            looking.close()
+        assert isinstance(result, Change), result
+        assert "below zero" in result.mutation.summary
+        assert "reference" in result.mutation.summary
+        assert "secret" not in result.mutation.summary

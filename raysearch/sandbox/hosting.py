@@ -31,6 +31,7 @@ from raysearch.sandbox.bubblewrap import GUARD_INSIDE, PRIVATE, Bubblewrap
 from raysearch.sandbox.interface import Mount, Sandbox
 from raysearch.sandbox.limits import enforced
 from raysearch.sandbox.owners import private_folder
+from raysearch.sandbox.public import public_parts
 from raysearch.sandbox.relay import relayed
 from raysearch.sandbox.view import SYSTEM, interpreter_folders
 from raysearch.sandbox.warm import Warm
@@ -39,9 +40,6 @@ from raysearch.target import SandboxLimits, Target
 PORTS = Path(ports.__file__)
 PORTS_INSIDE = "/run/raysearch/ports.py"
 CANDIDATE, SCRATCH, TARGET, HOME = "/candidate", "/scratch", "/target", "/home/agent"
-HIDDEN = "hidden"
-"""A file or folder of this name, anywhere in a target, is shown to no agent."""
-PUBLIC_FILES = ("OBJECTIVE.md", "objectives.toml")
 FILES_MB = 8192
 """What a guest may write: its home, the program and scratch together."""
 
@@ -74,32 +72,6 @@ def host(
         f"the sandbox {sandbox.name!r} cannot host {Path(guest.command[0]).name}: it has no network in which only a "
         "model's server is reachable; use bubblewrap, or `--sandbox none`, which confines nothing"
     )
-
-
-def public_parts(target: Target) -> list[Path]:
-    """Files and folders of a target that agents may read: all that it is judged by, without what is hidden."""
-    parts = [*(target.root / name for name in PUBLIC_FILES), target.reference]
-    parts += [target.checker.folder, target.benchmark.folder, *([target.seed] if target.seed else [])]
-    below = {part for part in parts if part.exists() and part != target.root and part.is_relative_to(target.root)}
-    return [place for part in sorted(below) if not _hides(part, target.root) for place in _shown(part)]
-
-
-def _hides(part: Path, root: Path) -> bool:
-    return HIDDEN in part.relative_to(root).parts
-
-
-def _shown(place: Path) -> Iterator[Path]:
-    """``place``, or as much of it as is not hidden."""
-    if (
-        place.is_symlink()
-        or not place.is_dir()
-        or not any(HIDDEN in (*dirs, *files) for _, dirs, files in os.walk(place))
-    ):
-        yield place
-        return
-    for child in sorted(place.iterdir()):
-        if child.name != HIDDEN:
-            yield from _shown(child)
 
 
 def _enclosed(

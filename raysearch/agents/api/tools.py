@@ -17,7 +17,7 @@ from raysearch.agents.api.searching import LINE_CHARS, MATCHES_MAX, SCRIPT
 from raysearch.agents.api.transcript import shortened
 from raysearch.agents.interface import Permission
 from raysearch.protocols import Completed, Guest, Workspace
-from raysearch.sandbox.hosting import HIDDEN
+from raysearch.sandbox.public import HIDDEN
 from raysearch.target import may_change
 
 ROOTS = {"@reference": "{reference}", "@target": "{target}"}
