@@ -80,7 +80,9 @@ def _resumed(reference: str | None, flags: dict[str, object], as_json: bool) -> 
     overrides = overrides_of(flags)
     with located(None):
         return _driven(
-            f"going on with {folder.name}", lambda watch, stopper: resume(folder, overrides, watch, stopper), as_json
+            f"going on with {folder.name}",
+            lambda watch, stopper: resume(folder, overrides, watch, stopper, _say),
+            as_json,
         )
 
 

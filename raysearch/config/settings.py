@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, field_validator
 
 from raysearch.config.prices import PriceRow
+from raysearch.config.served import ModelServerTable
 from raysearch.config.target_file import NAME
 from raysearch.config.values import Amount, Count, Patience, Seconds, Table, Texts
 
@@ -202,6 +203,16 @@ class Settings(Table):
     judge: dict[str, EvaluatorTable] = Field(default_factory=dict)
     benchmark: dict[str, EvaluatorTable] = Field(default_factory=dict)
     roles: RolesTable = RolesTable()
+    model_server: dict[str, ModelServerTable] = Field(default_factory=dict)
+    """Models of one's own, by the name that agents call their server."""
+
+    @field_validator("model_server")
+    @classmethod
+    def _named(cls, servers: dict[str, ModelServerTable]) -> dict[str, ModelServerTable]:
+        for name in servers:
+            if not NAME.fullmatch(name):
+                raise ValueError(f"should have a name of letters, digits, '_', '-' and '.', which {name!r} is not")
+        return servers
 
     def tables(self) -> Mapping[tuple[str, ...], Mapping[str, Any]]:
         """Every section that holds keys, in the order of a file: its path to its keys and values."""
@@ -218,4 +229,6 @@ class Settings(Table):
                 found[kind, name] = table.model_dump()
         for role in ("mutate", "judge", "benchmark"):
             found["roles", role] = getattr(self.roles, role).model_dump()
+        for name, server in self.model_server.items():
+            found["model_server", name] = server.model_dump()
         return found

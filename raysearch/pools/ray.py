@@ -1,4 +1,4 @@
-"""Jobs on Ray: one actor a slot, each pinned to what its role needs. The only module that imports Ray.
+"""Jobs on Ray: one actor a slot, each pinned to what its role needs. Only `raysearch.pools.served` imports Ray, too.
 
 Ray's own restarts and retries are off (they would pay twice in silence): an actor that is lost, hung or killed
 is replaced here, and its job is answered with a Fault that the engine may ask again. Never more calls than
@@ -87,46 +87,43 @@ class _Crew:
 
 
 @dataclass(slots=True)
-class RayPool:
-    """``address``: ``local`` starts a private Ray, anything else is the address of a running cluster.
+class Connection:
+    """To the Ray at ``address``; a private one has ``cpus`` at least. A context manager, which may be nested."""
 
-    There is no default that joins whatever cluster is found. Raises ConfigError if the roles cannot be placed.
-    """
-
-    spec: WorkerSpec
-    roles: Mapping[Stage, Role]
-    address: str = LOCAL
+    address: str
+    cpus: float = 0.0
     resources: Mapping[str, float] = field(default_factory=dict)
-    """Custom resources of a private Ray."""
-    _crews: dict[Stage, _Crew] = field(init=False)
-    _busy: dict[Any, _Busy] = field(default_factory=dict, init=False)
-    _answers: deque[Answer] = field(default_factory=deque, init=False)
     _folder: Path | None = field(default=None, init=False)
     _opened: bool = field(default=False, init=False)
 
-    def __post_init__(self) -> None:
-        self._crews = {stage: _Crew(role) for stage, role in self.roles.items()}
+    @property
+    def private(self) -> bool:
+        """Whether it is a Ray of one's own, on this machine alone."""
+        return self._folder is not None
+
+    def __enter__(self) -> Connection:
         try:
-            self._connect()
-            preflight(self.roles, _nodes())
-            for stage in self._crews:  # the others when there is work for them: the first answer comes sooner
-                self._hire(stage)
+            self.open()
         except BaseException:
             self.close()
             raise
+        return self
 
-    def _connect(self) -> None:
-        if ray.is_initialized():  # an embedding program's own connection: used, and left open
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Connect, unless this process is connected already. Raises RunError."""
+        if ray.is_initialized():  # an embedding program's own connection, or one around this: used, and left open
             return
         options: dict[str, Any] = {"namespace": "raysearch", "log_to_driver": False, "logging_level": logging.ERROR}
         if self.address == LOCAL:
-            wanted = sum(role.slots * role.cpus for role in self.roles.values())
             cores = os.cpu_count() or 1
-            if wanted > cores:
-                log.warning("the roles ask for %g CPUs on a machine with %d: they will share them", wanted, cores)
+            if self.cpus > cores:
+                log.warning("the run asks for %g CPUs on a machine with %d: they are shared", self.cpus, cores)
             self._folder = Path(tempfile.mkdtemp(prefix="rs-"))  # short: socket paths end at 107 bytes
             options |= {
-                "num_cpus": max(cores, -int(-wanted // 1)),
+                "num_cpus": max(cores, -int(-self.cpus // 1)),
                 "resources": dict(self.resources) or None,
                 "include_dashboard": False,
                 "object_store_memory": 100 * 2**20,
@@ -142,6 +139,45 @@ class RayPool:
                 " use --address local, or set RAY_AUTH_MODE to what it is there"
             ) from error
         self._opened = True
+
+    def close(self) -> None:
+        if self._opened:
+            ray.shutdown()
+            self._opened = False
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+
+@dataclass(slots=True)
+class RayPool:
+    """``address``: ``local`` starts a private Ray, anything else is the address of a running cluster.
+
+    There is no default that joins whatever cluster is found. Raises ConfigError if the roles cannot be placed.
+    """
+
+    spec: WorkerSpec
+    roles: Mapping[Stage, Role]
+    address: str = LOCAL
+    resources: Mapping[str, float] = field(default_factory=dict)
+    """Custom resources of a private Ray."""
+    _crews: dict[Stage, _Crew] = field(init=False)
+    _busy: dict[Any, _Busy] = field(default_factory=dict, init=False)
+    _answers: deque[Answer] = field(default_factory=deque, init=False)
+    _connection: Connection = field(init=False)
+
+    def __post_init__(self) -> None:
+        wanted = sum(role.slots * role.cpus for role in self.roles.values())
+        self._connection = Connection(self.address, wanted, self.resources)
+        self._crews = {stage: _Crew(role) for stage, role in self.roles.items()}
+        try:
+            self._connection.open()
+            preflight(self.roles, nodes())
+            for stage in self._crews:  # the others when there is work for them: the first answer comes sooner
+                self._hire(stage)
+        except BaseException:
+            self.close()
+            raise
 
     def _hire(self, stage: Stage) -> None:
         crew = self._crews[stage]
@@ -216,7 +252,7 @@ class RayPool:
         except ray.exceptions.RayError as error:
             crew.failed_in_row += 1
             if crew.failed_in_row >= HIRES_MAX:
-                raise RunError(f"workers for the role {stage} do not start: {_reason(error)}") from error
+                raise RunError(f"workers for the role {stage} do not start: {reason(error)}") from error
             self._staff(stage)
             return
         crew.failed_in_row, crew.starved_since_s = 0, None
@@ -228,9 +264,9 @@ class RayPool:
         try:
             answer: Answer = ray.get(ref)
         except ray.exceptions.RayTaskError as error:  # the worker lives, but could not even say what went wrong
-            answer = Answer(busy.job, Fault(_reason(error)))
+            answer = Answer(busy.job, Fault(reason(error)))
         except ray.exceptions.RayError as error:
-            self._replace(ref, WorkerLost(_reason(error)))
+            self._replace(ref, WorkerLost(reason(error)))
             return
         del self._busy[ref]
         gpus = self._crews[busy.job.stage].role.gpus
@@ -271,11 +307,7 @@ class RayPool:
         if ray.is_initialized():
             for actor in actors:
                 ray.kill(actor)
-        if self._opened:
-            ray.shutdown()
-            self._opened = False
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        self._connection.close()
 
 
 def survey(address: str) -> list[Mapping[str, float]]:
@@ -285,7 +317,7 @@ def survey(address: str) -> list[Mapping[str, float]]:
     """
     pool = RayPool(cast(WorkerSpec, None), {}, address)  # without roles nobody is hired
     try:
-        return _nodes()
+        return nodes()
     finally:
         pool.close()
 
@@ -326,11 +358,12 @@ def _locked_out(address: str) -> str:
     )
 
 
-def _nodes() -> list[Mapping[str, float]]:
+def nodes() -> list[Mapping[str, float]]:
+    """Total resources of each node of the cluster that this process is connected to."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call] # Ray's
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """The telling line of one of Ray's long messages."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     own = [line for line in lines if line.startswith("raysearch.errors.")]

@@ -1,4 +1,4 @@
-"""What each kind of worker needs, and whether a cluster can give it."""
+"""What each kind of worker needs, and whether a cluster can give it, beside a run's model servers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from raysearch.errors import ConfigError, nearest
+from raysearch.served.spec import ServerSpec
 from raysearch.types import Stage
 
 
@@ -33,25 +34,41 @@ class Role:
         return {name: amount * slots for name, amount in asked.items() if amount > 0}
 
 
-def preflight(roles: Mapping[Stage, Role], nodes: Sequence[Mapping[str, float]]) -> None:
-    """Refuse roles that the cluster can never place; Ray itself would wait for ever.
+def preflight(
+    roles: Mapping[Stage, Role], nodes: Sequence[Mapping[str, float]], servers: Sequence[ServerSpec] = ()
+) -> None:
+    """Refuse roles and model servers that the cluster can never place; Ray itself would wait for ever.
 
-    ``nodes`` are the total resources of each node alive. Workers are placed first-fit, the most demanding
-    first. Raises ConfigError that names role and resource.
+    ``nodes`` are the total resources of each node alive. Servers are placed first, as they are started first; then
+    workers, first-fit, the most demanding first. Raises ConfigError that names role or server and resource.
     """
     free = [dict(node) for node in nodes]
+    for server in servers:
+        many = f"replicas = {server.replicas}"
+        _place([server.demand()] * server.processes, free, nodes, f"[model_server.{server.name}]", many)
     wanted = [(stage, role.demand(slots)) for stage, role in roles.items() for slots in role.processes()]
     for stage, demand in sorted(wanted, key=lambda item: -sum(item[1].values())):
+        _place([demand], free, nodes, f"[roles.{stage}]", f"slots = {roles[stage].slots}")
+
+
+def _place(
+    demands: Sequence[Mapping[str, float]],
+    free: list[dict[str, float]],
+    nodes: Sequence[Mapping[str, float]],
+    section: str,
+    many: str,
+) -> None:
+    """Take what processes of ``section`` need from the first node that has it. Raises ConfigError."""
+    for demand in demands:
         lacking = [name for name in demand if not any(name in node for node in nodes)]
         if lacking:
             known = {name for node in nodes for name in node if not name.startswith(("node:", "object_store"))}
-            raise ConfigError(f"[roles.{stage}] asks for {lacking[0]!r}; no node has it.{nearest(lacking[0], known)}")
+            raise ConfigError(f"{section} asks for {lacking[0]!r}; no node has it.{nearest(lacking[0], known)}")
         place = next((node for node in free if _fits(demand, node)), None)
         if place is None:
             raise ConfigError(
-                f"[roles.{stage}] slots = {roles[stage].slots}, each with {_shown(demand)}, do not fit beside the other"
-                f" roles on {len(nodes)} node(s) that have {'; '.join(map(_shown, nodes))}. Ask for fewer slots or less"
-                " of it."
+                f"{section} {many}, each with {_shown(demand)}, do not fit beside the other roles and servers on"
+                f" {len(nodes)} node(s) that have {'; '.join(map(_shown, nodes))}. Ask for fewer of them or less of it."
             )
         for name, amount in demand.items():
             place[name] -= amount

@@ -17,6 +17,7 @@ from raysearch.config.prices import read_prices
 from raysearch.config.settings import MutatorTable, Settings
 from raysearch.errors import ConfigError
 from raysearch.plugins import Kind, available, check, load
+from raysearch.run.serving import asks_server, on_server
 
 CODING = "coding"
 """The mutator that asks an agent."""
@@ -59,7 +60,7 @@ def written_out(configuration: Configuration) -> Configuration:
             )
         for name in coding if value else ():
             table = tables.get(name, NOTHING)
-            if key not in table.options:
+            if key not in table.options and not (key == "model" and on_server(table)):
                 tables[name] = MutatorTable.model_validate({"use": table.use, **table.options, key: value})
                 origins["mutator", name, key] = configuration.origin("agents", key)
     if tables == settings.mutator and entries == list(settings.run.mutators):
@@ -113,6 +114,8 @@ def _require_price(configuration: Configuration, choice: Choice) -> None:
     origins = configuration.option_origins(*choice.section, "agent_options")
     origins |= {key: configuration.origin(*choice.section, key) for key in FLAGS if key in options and key in given}
     agent = check("agents", str(given["agent"]), options, offers={"prices": {}, "no_price": False}, origins=origins)
+    if asks_server(agent, options, configuration.settings, where):  # its own electricity, unless a price is given
+        return
     if configuration.settings.agents.no_price or getattr(agent, "reports_cost", False):
         return
     parameter = inspect.signature(agent).parameters.get("model")

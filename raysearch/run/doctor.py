@@ -147,12 +147,13 @@ def placed(search: Search, nodes: Nodes | None) -> Iterator[Finding]:
         yield ok("roles", "one worker, in the driver's process")
         return
     wanted = sum(role.slots * role.cpus for role in search.roles.values())
+    wanted += sum(server.processes * server.cpus for server in search.servers)
     here = machine.Machine.here()
     if nodes is None and search.address != "local":
         yield note("roles", "not compared: the cluster did not answer")
         return
     try:
-        preflight(search.roles, [here.node(wanted)] if nodes is None else nodes)
+        preflight(search.roles, [here.node(wanted)] if nodes is None else nodes, search.servers)
     except ConfigError as error:
         yield fail("roles", str(error))
         return

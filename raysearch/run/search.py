@@ -23,13 +23,19 @@ from raysearch.facts import RunStarted, SessionOpened
 from raysearch.ledger import FileLedger, RunLock
 from raysearch.plugins import PluginSpec, load
 from raysearch.pools.inline import InlinePool
-from raysearch.pools.roles import Role
+from raysearch.pools.roles import Role, preflight
 from raysearch.process import sweep
 from raysearch.protocols import Policy, Pool, Sink
 from raysearch.repository import Repository
 from raysearch.run.folder import RunFolder, sweep_scratch
 from raysearch.run.home import courier
+from raysearch.run.serving import pointed
 from raysearch.sandbox import cgroups, open_sandbox
+from raysearch.served.addresses import FILE
+from raysearch.served.fleet import Fleet
+from raysearch.served.replica import Replica, device_lists
+from raysearch.served.spec import ServerSpec
+from raysearch.served.standing import Keeper
 from raysearch.state import State
 from raysearch.target import Target
 from raysearch.types import AttemptId, Commit, Limits, Plan, Stage, Step
@@ -59,6 +65,8 @@ class Search:
     sandbox: str = "auto"
     push_to: str = ""
     """Git repository that results are pushed to, if any."""
+    servers: tuple[ServerSpec, ...] = ()
+    """Model servers that the run brings along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +80,17 @@ class WallClock:
         return time.monotonic()
 
 
-def drive(folder: RunFolder, search: Search, sink: Callable[[RunFolder], Sink], stop: Callable[[], str]) -> State:
+def drive(
+    folder: RunFolder,
+    search: Search,
+    sink: Callable[[RunFolder], Sink],
+    stop: Callable[[], str],
+    told: Callable[[str], None] = lambda _: None,
+) -> State:
     """Take the run up from its journal, whatever there is of it, and go on until it ends or ``stop`` says why not.
 
-    Raises UserError before anything is spent, LedgerError if the journal cannot be written.
+    ``told`` is shown what is waited for before there is a sink. Raises UserError before anything is spent, LedgerError
+    if the journal cannot be written.
     """
     free_space(folder)
     with ExitStack() as stack:
@@ -93,6 +108,9 @@ def drive(folder: RunFolder, search: Search, sink: Callable[[RunFolder], Sink], 
         stack.callback(cgroups.sweep)
         stack.callback(sweep_scratch, folder.identity)
         stack.callback(sweep, folder.identity)
+        if search.servers:  # before workers: what is left of the cluster is theirs
+            keepers = _keepers(folder, search, stack)
+            stack.enter_context(Fleet(search.servers, keepers, folder.path / FILE, told)).start(stop)
         pool = _pool(folder, search, target, sandbox)
         stack.callback(pool.close)
         ledger = stack.enter_context(FileLedger(folder.journal))
@@ -152,7 +170,7 @@ def _environment(target: Target) -> str:
 
 
 def _pool(folder: RunFolder, search: Search, target: Target, sandbox: str) -> Pool:
-    plugins = dict(search.plugins)
+    plugins = pointed(search.plugins, folder)
     spec = WorkerSpec(
         folder.identity, search.seed, folder.workspace, target, plugins, sandbox, artifacts=folder.attempts
     )
@@ -161,6 +179,27 @@ def _pool(folder: RunFolder, search: Search, target: Target, sandbox: str) -> Po
     from raysearch.pools.ray import RayPool
 
     return RayPool(spec, search.roles, search.address, search.resources)
+
+
+def _keepers(folder: RunFolder, search: Search, stack: ExitStack) -> Callable[[ServerSpec, int], Keeper]:
+    """What starts and keeps replicas, where the pool's jobs run. Raises ConfigError if they can never be placed."""
+    logs, run = folder.logs, folder.identity
+    logs.mkdir(exist_ok=True)
+    if search.pool == "inline":
+        devices = device_lists(search.servers)
+
+        def keep(spec: ServerSpec, number: int) -> Keeper:
+            return Replica(spec, number, logs, run=run, devices=devices.get((spec.name, number)))
+
+        return keep
+    from raysearch.pools.ray import Connection, nodes
+    from raysearch.pools.served import posts
+
+    wanted = sum(role.slots * role.cpus for role in search.roles.values())
+    wanted += sum(spec.processes * spec.cpus for spec in search.servers)
+    connection = stack.enter_context(Connection(search.address, wanted, search.resources))
+    preflight(search.roles, nodes(), search.servers)
+    return posts(run, logs, loopback=connection.private)
 
 
 def _keeper(repository: Repository, lock: RunLock) -> Callable[[AttemptId, Commit], None]:

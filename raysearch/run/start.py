@@ -19,7 +19,7 @@ from raysearch.errors import ConfigError, RunError
 from raysearch.plugins import Kind, PluginSpec, check, check_packages, known_names, resources
 from raysearch.pools.roles import Role
 from raysearch.protocols import Sink
-from raysearch.run import agents, job, named
+from raysearch.run import agents, job, named, serving
 from raysearch.run.automatic import expanded
 from raysearch.run.folder import RunFolder
 from raysearch.run.named import CHANGEABLE
@@ -56,7 +56,7 @@ def start(
     earlier = named.earlier(configuration, target)
     if earlier is not None:
         told(f"going on with {earlier[0].name}: same name, same target, same configuration")
-        return _go_on(*earlier, sink, stop)
+        return _go_on(*earlier, sink, stop, told)
     if chosen:
         told(chosen)
     configuration = _seeded(configuration)
@@ -66,14 +66,20 @@ def start(
     try:
         create(folder, snapshot_target(target, folder.target))
         folder.config.write_text(effective_configuration(configuration))
-        return Summary(folder, drive(folder, search, sink, stop))
+        return Summary(folder, drive(folder, search, sink, stop, told))
     except BaseException:
         if not folder.journal.exists():  # nothing has happened that is worth keeping
             shutil.rmtree(folder.path, ignore_errors=True)
         raise
 
 
-def resume(folder: RunFolder, overrides: Sequence[Override], sink: SinkFor, stop: Callable[[], str]) -> Summary:
+def resume(
+    folder: RunFolder,
+    overrides: Sequence[Override],
+    sink: SinkFor,
+    stop: Callable[[], str],
+    told: Callable[[str], None] = lambda _: None,
+) -> Summary:
     """Take a run up where its journal ends. Raises UserError."""
     check_packages()
     if not folder.config.is_file():
@@ -85,11 +91,17 @@ def resume(folder: RunFolder, overrides: Sequence[Override], sink: SinkFor, stop
                 f"{override.origin} {path}: a run keeps it for life; resume may change {', '.join(CHANGEABLE)}. Start"
                 " a new run to change anything else"
             )
-    return _go_on(folder, configure(folder.config, overrides, known=known_names()), sink, stop)
+    return _go_on(folder, configure(folder.config, overrides, known=known_names()), sink, stop, told)
 
 
-def _go_on(folder: RunFolder, configuration: Configuration, sink: SinkFor, stop: Callable[[], str]) -> Summary:
-    state = drive(folder, resolve(configuration, load_target(folder.target)), sink, stop)
+def _go_on(
+    folder: RunFolder,
+    configuration: Configuration,
+    sink: SinkFor,
+    stop: Callable[[], str],
+    told: Callable[[str], None],
+) -> Summary:
+    state = drive(folder, resolve(configuration, load_target(folder.target)), sink, stop, told)
     folder.config.write_text(effective_configuration(configuration))
     return Summary(folder, state)
 
@@ -147,6 +159,7 @@ def resolve(configuration: Configuration, target: Target) -> Search:
         roles={stage: _role(settings, target, stage, wishes[stage]) for stage in Stage},
         sandbox=settings.run.sandbox,
         push_to=settings.run.push_to,
+        servers=serving.servers(settings),
     )
 
 

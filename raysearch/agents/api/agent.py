@@ -15,19 +15,25 @@ from typing import Any, Self
 
 from raysearch.agents import credentials
 from raysearch.agents.api.dialogue import Dialogue
-from raysearch.agents.api.messages import Conversation, Provider
+from raysearch.agents.api.messages import Conversation, Provider, ProviderError
 from raysearch.agents.api.pacing import Breaker, Pace, RealPace, Retries
 from raysearch.agents.api.program import FILE_BYTES, Program, Refused
 from raysearch.agents.api.providers import Address, address, connect
+from raysearch.agents.api.served import Served, place
 from raysearch.agents.api.spending import Spending
 from raysearch.agents.api.transcript import Transcript
 from raysearch.agents.interface import AgentFault, Answered, Call, Reply
-from raysearch.agents.prices import prices_of
+from raysearch.agents.prices import prices_of, row_of
+from raysearch.config.prices import PriceRow
 from raysearch.errors import ConfigError, Fault
 from raysearch.protocols import Workspace
 
 SESSIONS_MAX = 16
 """Conversations that an agent keeps, so that a later call can go on with one; the oldest gives way."""
+
+
+FREE = PriceRow(input=0.0, output=0.0)
+"""A model on servers of one's own."""
 
 
 class ApiAgent:
@@ -44,12 +50,15 @@ class ApiAgent:
         window_tokens: most tokens of input and output together; 0: what is usual for the provider.
         output_tokens_max: most tokens of one answer, thinking included.
         retries_max: how often a failed request is tried again.
+        server: a model server of the run, by its name, in place of ``base_url`` and, unless it is one of several,
+            ``model``. It costs nothing unless a price is given.
+        server_file: where servers are looked up; the run itself says it.
         prices, no_price: what the run itself says about what models cost, and whether it matters.
     """
 
     def __init__(
         self,
-        model: str,
+        model: str = "",
         *,
         effort: str = "",
         provider: str = "",
@@ -62,12 +71,20 @@ class ApiAgent:
         retries_max: int = 5,
         prices: Mapping[str, Mapping[str, Any]] | None = None,
         no_price: bool = False,
+        server: str = "",
+        server_file: str = "",
     ) -> None:
         if output_tokens_max < 1:
             raise ConfigError(f"output_tokens_max must be 1 or more, not {output_tokens_max}")
         if not 0 <= retries_max <= 100:
             raise ConfigError(f"retries_max must be from 0 to 100, not {retries_max}")
-        self.address: Address = address(model, provider, base_url, key_from, project, region, window_tokens)
+        self.place = place(server, server_file)
+        if self.place is None:
+            self.address: Address = address(model, provider, base_url, key_from, project, region, window_tokens)
+        elif base_url or project or region or provider not in {"", "openai-chat"}:
+            raise ConfigError("server says whom to ask: leave base_url, provider, project and region out beside it")
+        else:
+            self.address = Address(model, "openai-chat", key_from=key_from, window_tokens=window_tokens)
         self.effort = effort
         self.output_max = output_tokens_max
         self.prices = prices_of(prices or {})
@@ -96,8 +113,8 @@ class ApiAgent:
         """Answer ``call`` in ``workspace``. Raises AgentFault, or a command's SandboxFault; both say what was spent."""
         began = self.pace.monotonic()
         hidden = (*credentials.secrets(), *filter(None, [credentials.credential(self.address.key_from or "-")]))
+        spending = self._spending(workspace)
         transcript = Transcript(workspace.artifacts, call.role, hidden)
-        spending = Spending(self.address.model, workspace.allowance, self.prices, self.no_price)
         ended = "broke off"
         try:
             with self._attributed(spending, transcript.path, hidden):
@@ -123,11 +140,24 @@ class ApiAgent:
         """The answer itself: its text and value."""
         raise NotImplementedError
 
+    def _spending(self, workspace: Workspace) -> Spending:
+        """The account of a call. Raises AgentFault where nobody knows the server that is meant."""
+        model, prices = self.address.model, self.prices
+        if self.place is not None:
+            try:
+                model = model or self.place.look().model
+            except ProviderError as error:
+                raise AgentFault(str(error), cause="unavailable") from None
+            if row_of(model, prices) is None:
+                prices = {**prices, model: FREE}
+        return Spending(model, workspace.allowance, prices, self.no_price)
+
     def _dialogue(
         self, session: str, call: Call[Any], spending: Spending, transcript: Transcript, until: float
     ) -> Dialogue:
         if self._provider is None:
-            self._provider = connect(self.address)
+            where = replace(self.address, model=spending.model)
+            self._provider = connect(where) if self.place is None else Served(where, self.place)
         system, before = call.system, self._sessions.get(session)
         conversation = Conversation(system=system, output_max=self.output_max, effort=self.effort, key=session)
         if before is not None:
@@ -143,7 +173,7 @@ class ApiAgent:
             until=until,
             rng=self.rng,
         )
-        dialogue.note("call", role=call.role, session=session, provider=self.address.provider, model=self.address.model)
+        dialogue.note("call", role=call.role, session=session, provider=self.address.provider, model=spending.model)
         if call.session and before is None:
             dialogue.note("note", text=f"session {session} is not known here: a new one begins")
         return dialogue

@@ -37,7 +37,7 @@ class OneShot(ApiAgent):
 
     def __init__(
         self,
-        model: str,
+        model: str = "",
         *,
         effort: str = "",
         provider: str = "",
@@ -50,6 +50,8 @@ class OneShot(ApiAgent):
         retries_max: int = 5,
         prices: Mapping[str, Mapping[str, Any]] | None = None,
         no_price: bool = False,
+        server: str = "",
+        server_file: str = "",
         program_kb_max: float = 256.0,
     ) -> None:
         if program_kb_max <= 0:
@@ -67,6 +69,8 @@ class OneShot(ApiAgent):
             retries_max=retries_max,
             prices=prices,
             no_price=no_price,
+            server=server,
+            server_file=server_file,
         )
         self.program_kb_max = program_kb_max
 

@@ -33,7 +33,7 @@ class ToolLoop(ApiAgent):
 
     def __init__(
         self,
-        model: str,
+        model: str = "",
         *,
         effort: str = "",
         provider: str = "",
@@ -46,6 +46,8 @@ class ToolLoop(ApiAgent):
         retries_max: int = 5,
         prices: Mapping[str, Mapping[str, Any]] | None = None,
         no_price: bool = False,
+        server: str = "",
+        server_file: str = "",
         turns_max: int = 60,
         command_timeout_s: float = 300.0,
         output_kb: float = 24.0,
@@ -69,6 +71,8 @@ class ToolLoop(ApiAgent):
             retries_max=retries_max,
             prices=prices,
             no_price=no_price,
+            server=server,
+            server_file=server_file,
         )
         self.turns_max = turns_max
         self.command_timeout_s = command_timeout_s
