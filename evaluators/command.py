@@ -6,12 +6,14 @@ import random
 from collections.abc import Sequence
 
 from evaluators.results import CaseResult, MetricsResult, clean, read_metrics, read_verdict
-from raysearch.errors import EvaluatorFault, Refused, Unevaluated
+from raysearch.errors import EvaluatorFault, Refused, Unevaluated, Void
 from raysearch.protocols import Completed, Workspace
 from raysearch.target import EvaluatorCommand, Target
 from raysearch.types import Brief, Case, Measurement, Objective, Verdict
 
 CASES_MAX = 100
+VOID_STATUS = 75
+"""Exit status (``EX_TEMPFAIL`` of sysexits.h) by which an evaluator says: this did not count, ask again."""
 _RESULT = "result.json"
 _TAIL_CHARS = 1500
 
@@ -31,6 +33,8 @@ class CommandJudge:
         try:
             _check_status(completed)
             result = read_verdict(workspace.scratch / _RESULT)
+        except Void:
+            raise
         except EvaluatorFault as fault:
             raise _with_output(fault, "accuracy checker", completed) from None
         conditions = dict(result.conditions)
@@ -58,6 +62,8 @@ class CommandBenchmark:
             if result.refused:
                 raise Refused(f"The benchmark refused it: {result.refused}")
             _check_objectives(result, workspace.target.objectives)
+        except Void:
+            raise
         except EvaluatorFault as fault:
             raise _with_output(fault, "benchmark", completed) from None
         return tuple(
@@ -113,6 +119,8 @@ def _blame(completed: Completed, target: Target, evaluator: EvaluatorCommand, do
 
 
 def _check_status(completed: Completed) -> None:
+    if completed.status == VOID_STATUS:
+        raise Void(f"it declared its own work void{_said(completed)}")
     if completed.status < 0:
         raise EvaluatorFault(f"it was ended by signal {-completed.status}; expected exit status 0 and a result")
     if completed.status:

@@ -10,7 +10,8 @@ RaysearchError
 ├── Fault            belongs to one job: recorded, never ends the run
 │   ├── MutatorFault     the mutator raised, or changed what it must not
 │   ├── EvaluatorFault   a judge or benchmark broke (as opposed to saying no)
-│   │   └── Unevaluated      it broke on one program, which may be why
+│   │   ├── Unevaluated      it broke on one program, which may be why
+│   │   └── Void             its conditions did not hold: another time (retried)
 │   ├── SandboxFault     the sandbox could not be set up (retried)
 │   ├── WorkerLost       the process that held the job went away (retried)
 │   ├── TimedOut         no answer in the job's time and a grace (retried)
@@ -85,6 +86,15 @@ class Unevaluated(EvaluatorFault):
 
     Where the same evaluator works on the target's seed program, this one is to blame, and is refused.
     """
+
+
+class Void(EvaluatorFault):
+    """An evaluator could not keep its own conditions (a load generator came late, a device was shared).
+
+    Says nothing about the program, and may go better another time.
+    """
+
+    retryable = True
 
 
 class SandboxFault(Fault):

@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 from evaluators import results
 from evaluators.command import CASES_MAX, CommandBenchmark, CommandJudge
 from evaluators.results import FEEDBACK_BYTES_MAX, clean, read_bytes, read_metrics, read_verdict
-from raysearch.errors import EvaluatorFault, Refused
+from raysearch.errors import EvaluatorFault, Refused, Void
 from raysearch.protocols import Completed, Workspace
-from raysearch.target import EvaluatorCommand, Target
+from raysearch.sandbox import Mount, open_sandbox
+from raysearch.target import EvaluatorCommand, SandboxLimits, Target
 from raysearch.types import Brief, Case, Commit, Measurement, Objective, Verdict
 
 ROOT = Path(__file__).parents[1]
@@ -439,3 +440,25 @@ def test_clean_text_is_short_and_printable(text: str, bytes_max: int) -> None:
     cleaned = clean(text, bytes_max)
     assert len(cleaned.encode("utf-8")) <= bytes_max
     assert not any(ord(char) < 32 and char not in "\n\t" for char in cleaned)
+
+
+def test_an_evaluator_may_declare_its_work_void(workspace: Folders) -> None:
+    script = "import sys\nprint('void: the generator came late', file=sys.stderr)\nsys.exit(75)\n"
+    with pytest.raises(Void, match="came late") as caught:
+        measure(measuring(workspace, script))
+    assert caught.value.retryable
+    with pytest.raises(Void):
+        judge(checking(workspace, script))
+
+
+def test_evaluators_can_use_what_comes_with_raysearch(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    done = open_sandbox("bubblewrap").run(
+        [sys.executable, "-c", "import evaluators.load, raysearch; print(raysearch.__name__)"],
+        cwd=Mount(tmp_path, "/work"),
+        readable=[Mount(tmp_path, "/work")],
+        env={"PATH": "/usr/bin:/bin"},
+        limits=SandboxLimits(),
+        timeout_s=30,
+    )
+    assert done.stdout.strip() == "raysearch", done.stderr

@@ -62,11 +62,21 @@ def interpreter_folders() -> list[Path]:
         hop = hop.parent / hop.readlink()
     wanted.add(hop.parent)
     wanted.update([place.resolve() for place in wanted])
+    wanted.update(own_packages())
     outermost: list[Path] = []
     for place in sorted({Path(os.path.normpath(place)) for place in wanted}, key=lambda place: len(place.parts)):
         if not any(place.is_relative_to(outer) for outer in (Path("/usr"), *outermost)) and place != Path("/"):
             outermost.append(place)
     return [place for place in outermost if str(place) not in SYSTEM]
+
+
+def own_packages() -> list[Path]:
+    """Our packages of which evaluators may use parts: elsewhere than the rest of Python in an editable installation.
+
+    There landlock cannot help to find them: it would have to show the folder above.
+    """
+    home = Path(__file__).resolve().parents[2]
+    return [home / name for name in ("raysearch", "evaluators") if (home / name / "__init__.py").is_file()]
 
 
 def parents(places: Iterable[str]) -> list[str]:
