@@ -455,8 +455,8 @@ def test_evaluators_can_use_what_comes_with_raysearch(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     done = open_sandbox("bubblewrap").run(
         [sys.executable, "-c", "import evaluators.load, raysearch; print(raysearch.__name__)"],
-        cwd=Mount(tmp_path, "/work"),
-        readable=[Mount(tmp_path, "/work")],
+        cwd=Mount(tmp_path, "/place"),
+        readable=[Mount(tmp_path, "/place")],
         env={"PATH": "/usr/bin:/bin"},
         limits=SandboxLimits(),
         timeout_s=30,
