@@ -59,7 +59,7 @@ def check_images(
 ) -> Check:
     """Images of the same requests (prompt, seed, steps), one each; every one must keep every bound that is given.
 
-    Shapes and number types must be those of the reference; float pixels need a ``span``, and must lie in it. Raises
+    Shapes must be those of the reference, and whole numbers where it has them; float pixels need a ``span``. Raises
     CheckerError also where images of one colour, each its reference's mean, would all pass.
     """
     require(
@@ -111,12 +111,13 @@ def check_images(
 def _both(
     reference: ArrayLike, answer: ArrayLike, span: Span | None, place: str = "the image"
 ) -> tuple[Array, Array, Span]:
-    """Both images in double precision, and the span of their pixels; all that can be wrong is named."""
+    """Both images in double precision, counted from the lowest pixel value, and their span."""
     right = array(reference, f"the reference of {place}", CheckerError)
     require(right.ndim in {2, 3}, f"the reference of {place} has shape {right.shape}: height x width (x channels)")
     found = array(answer, place, BadAnswer)
     expect(found.shape == right.shape, f"{place} has shape {found.shape}: {right.shape} was asked for")
-    expect(found.dtype == right.dtype, f"{place} is of {found.dtype}: {right.dtype} was asked for")
+    whole = right.dtype.kind in "iu"
+    expect((found.dtype.kind in "iu") == whole, f"{place} is of {found.dtype}: {right.dtype} was asked for")
     if span is None:
         top = _TOPS.get(str(right.dtype))
         if top is None:
@@ -125,11 +126,8 @@ def _both(
     require(len(span) == 2, f"span is {span!r}: give the lowest and the highest value of a pixel")
     low, high = number("span[0]", span[0], -math.inf), number("span[1]", span[1], -math.inf)
     require(low < high, f"span is {span!r}: the lowest value comes first")
-    return (
-        _within(right, low, high, f"the reference of {place}", CheckerError),
-        _within(found, low, high, place, BadAnswer),
-        (low, high),
-    )
+    base = _within(right, low, high, f"the reference of {place}", CheckerError)
+    return base, _within(found, low, high, place, BadAnswer), (low, high)
 
 
 def _within(
@@ -140,7 +138,7 @@ def _within(
     if wrong.any():
         first = real[np.unravel_index(int(np.argmax(wrong)), wrong.shape)]
         raise error(f"{who} holds {first:.4g} at {position(wrong)}: pixels are from {low:g} to {high:g}")
-    return real
+    return real - low
 
 
 def _psnr(right: Array, found: Array, top: float) -> float:
