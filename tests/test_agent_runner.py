@@ -18,7 +18,7 @@ from test_hosting import Place, a_place, left
 from test_sandbox import needs_bubblewrap
 
 from raysearch.agents.cli import programs
-from raysearch.agents.cli.homes import KEPT_MAX, Homes, place, put
+from raysearch.agents.cli.homes import KEPT_MAX, Homes, place, put, set_aside
 from raysearch.agents.cli.opencode import OpenCode
 from raysearch.agents.cli.output import events, mapping, text
 from raysearch.agents.cli.runner import CliAgent
@@ -384,6 +384,17 @@ def test_a_link_that_an_agent_left_leads_nowhere(tmp_path: Path) -> None:
     assert [entry.name for entry in outside.iterdir()] == ["settings.json"]
     assert (home / ".agent/settings.json").read_text() == "again"
     assert not list((home / ".agent/skills").iterdir())
+
+
+def test_what_is_set_aside_comes_back_unless_it_was_made_anew(tmp_path: Path) -> None:
+    (tmp_path / ".agent").mkdir()
+    (tmp_path / ".agent/settings").write_text("planted")
+    (tmp_path / "AGENT.md").symlink_to("/nowhere")
+    with set_aside(tmp_path, (".agent", "AGENT.md", "absent")):
+        assert not list(tmp_path.iterdir())
+        (tmp_path / "AGENT.md").write_text("new")
+    assert (tmp_path / ".agent/settings").read_text() == "planted"
+    assert (tmp_path / "AGENT.md").read_text() == "new"
 
 
 def test_homes_are_few_and_go_with_their_agent() -> None:

@@ -48,6 +48,7 @@ class Codex(CliAgent):
     install = "pip install openai-codex, or npm install -g @openai/codex"
     package = ("codex_cli_bin", "bin/codex")
     skills_at = PurePosixPath(".agents/skills")
+    sets_aside = (".agents", ".codex")
     holds_to_schema = True
     totals_of_session = True
     upstream = "https://api.openai.com/v1"

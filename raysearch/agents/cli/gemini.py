@@ -1,8 +1,8 @@
 """Gemini CLI, headless (tried with 0.61.0).
 
 Known of it: it tells no price and no number of answers; thinking is in the total of tokens only; SIGTERM does not end
-it while a tool runs; a GEMINI.md in the program is read as instructions, which cannot be switched off. What a turn cost
-that was cut short stands in the chat's file below its HOME.
+it while a tool runs; it does not work in a folder that it must not trust. What a turn cost that was cut short stands in
+the chat's file below its HOME.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Gemini(CliAgent):
     title = "Gemini CLI"
     install = "npm install -g @google/gemini-cli"
     skills_at = PurePosixPath(".gemini/skills")
+    sets_aside = (".agents", ".gemini", "GEMINI.md")
     upstream = "https://generativelanguage.googleapis.com"
     key_name = "GEMINI_API_KEY"
 

@@ -6,6 +6,7 @@ back. What lies there was written by an agent: nothing is read or written throug
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -99,6 +100,22 @@ def put(home: Path, where: PurePosixPath, text: str) -> None:
     file.unlink(missing_ok=True)
     with file.open("x", encoding="utf-8", errors="replace") as stream:
         stream.write(text)
+
+
+@contextmanager
+def set_aside(program: Path, names: Sequence[str]) -> Iterator[None]:
+    """Meanwhile, files and folders of these names are not in the program; one made anew in their place stays."""
+    aside = make_private()
+    moved = [name for name in names if os.path.lexists(program / name)]
+    try:
+        for name in moved:
+            shutil.move(program / name, aside / name)
+        yield
+    finally:
+        for name in moved:
+            if not os.path.lexists(program / name):
+                shutil.move(aside / name, program / name)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _way(home: Path, where: PurePosixPath) -> Path:

@@ -47,6 +47,7 @@ QUIET = {
     # Settings and instructions in the program were written by whoever wrote the program.
     "OPENCODE_DISABLE_PROJECT_CONFIG": "1",
     "OPENCODE_DISABLE_CLAUDE_CODE": "1",
+    "OPENCODE_DISABLE_EXTERNAL_SKILLS": "1",
 }
 CONTEXT_TOKENS, OUTPUT_TOKENS = 128_000, 16_384
 """Of a model that OpenCode does not know."""

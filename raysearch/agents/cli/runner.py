@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 
 from raysearch.agents.api import structured
 from raysearch.agents.cli import programs
-from raysearch.agents.cli.homes import Home, Homes, place, put
+from raysearch.agents.cli.homes import Home, Homes, place, put, set_aside
 from raysearch.agents.cli.output import plain
 from raysearch.agents.cli.record import Record
 from raysearch.agents.cli.turns import Heard, Start, Turn
@@ -57,6 +57,8 @@ class CliAgent(ABC):
     """An installed Python package that carries it, and where."""
     skills_at: ClassVar[PurePosixPath]
     """Below HOME, where it discovers skills."""
+    sets_aside: ClassVar[tuple[str, ...]] = ()
+    """What would configure it if it stood in the program, which anybody may have written; the program does without."""
     holds_to_schema: ClassVar[bool] = False
     totals_of_session: ClassVar[bool] = False
     """Whether the usage that it reports is the whole conversation's, not that of the last turn."""
@@ -274,6 +276,7 @@ class _Asking:
             self._furnish(start)
             self.record.said(prompt)
             _open_folder(folder)
+            stack.enter_context(set_aside(self.workspace.path, agent.sets_aside))
             completed = self.workspace.host(
                 Guest(
                     command=(*program.words, *start.arguments),
