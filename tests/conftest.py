@@ -13,7 +13,15 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
 
 import pytest
 
-SLOW = {"test_escapes", "test_faults_node", "test_first_hour", "test_init", "test_ray_job", "test_warm"}
+SLOW = {
+    "test_agents_whole_run",
+    "test_escapes",
+    "test_faults_node",
+    "test_first_hour",
+    "test_init",
+    "test_ray_job",
+    "test_warm",
+}
 """Modules that take long, or look at the whole machine, so that nothing else may run beside them."""
 
 
