@@ -157,10 +157,9 @@ def test_the_program_is_asked_as_a_child(tmp_path: Path) -> None:
 
 
 def test_what_the_program_started_ends_with_it(tmp_path: Path) -> None:
-    lives = "import time; time.sleep(60)"
     starts = (
-        "import subprocess, sys; c = subprocess.Popen([sys.executable, '-c', '%s'], stdout=-3, stderr=-3, stdin=-3);"
-        "print(c.pid)" % lives
+        "import subprocess, sys; lives = 'import time; time.sleep(60)';"
+        "print(subprocess.Popen([sys.executable, '-c', lives], stdin=-3, stdout=-3, stderr=-3).pid)"
     )
     child = ask_program([sys.executable, "-c", starts], None, cwd=tmp_path)
     while running(child):  # killed already; a kernel takes a moment
@@ -182,7 +181,7 @@ def test_errors_are_of_both_families() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1, 11, True, "3", None, 10**400, [1]])
 def test_settings_are_numbers_in_range(value: object) -> None:
-    with pytest.raises(CheckerError, match="width is .*: give a number from 0 to 10"):
+    with pytest.raises(CheckerError, match=r"width is .*: give a number from 0 to 10"):
         number("width", value, 0, 10)
     assert number("width", np.float32(2.5), 0, 10) == 2.5
 

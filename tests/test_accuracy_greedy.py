@@ -123,7 +123,8 @@ def test_a_hopeless_candidate_is_not_asked_for_ever() -> None:
 def test_an_answer_that_ends_early(length: int) -> None:
     found = check_greedy(reference(), lambda prompt, count: decode(toy, prompt, count)[:length])
     assert not found.passed
-    assert f"{24 - length} tokens are missing" in found.feedback
+    assert f"at token {length + 1} of prompt 1 it ended" in found.feedback
+    assert "tokens are missing" in found.feedback
 
 
 def test_an_answer_that_goes_on() -> None:

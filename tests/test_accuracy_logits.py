@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.special import log_softmax, rel_entr
 
-from evaluators.accuracy import BadAnswer, CheckerError, check_logits, check_logprobs, check_topk, sampling_probabilities
+from evaluators.accuracy import (
+    BadAnswer,
+    CheckerError,
+    check_logits,
+    check_logprobs,
+    check_topk,
+    sampling_probabilities,
+)
 
 Array = NDArray[np.float64]
 seeds = st.integers(0, 2**32 - 1)
@@ -123,7 +130,7 @@ def test_ruled_out_tokens() -> None:
 
 
 def test_implementations_of_known_quality() -> None:
-    """Noise that gives the divergence and the agreement measured of bfloat16 passes; of a skipped layer, it does not."""
+    """Noise that gives the divergence and the agreement measured of bfloat16 passes, that of a skipped layer not."""
     rng = np.random.default_rng(2)
     right = [np.sort(2.5 * rng.normal(size=(500, 200)), axis=1) for _ in range(2)]
     good, broken = check_logits(right, moved(right, 0.06)), check_logits(right, moved(right, 0.7))
@@ -258,7 +265,9 @@ def test_sampling_probabilities(seed: int, temperature: float, top_k: int, top_p
     assert within[: kept.sum() - 1].sum() < top_p + 1e-9
 
 
-@pytest.mark.parametrize("change", [{"temperature": 0}, {"temperature": -1}, {"top_k": -1}, {"top_p": 0}, {"top_p": 1.5}])
+@pytest.mark.parametrize(
+    "change", [{"temperature": 0}, {"temperature": -1}, {"top_k": -1}, {"top_p": 0}, {"top_p": 1.5}]
+)
 def test_sampling_settings_that_are_none(change: dict[str, float]) -> None:
     with pytest.raises(CheckerError):
         sampling_probabilities([1.0, 2.0], **change)  # type: ignore[arg-type]

@@ -149,6 +149,8 @@ def tokens(value: object, who: str, error: type[CheckerError] | type[BadAnswer])
         value = value.tolist()
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         raise error(f"{who} is {type(value).__name__}, not a list of token ids")
+    if set(map(type, value)) == {int} and min(value) >= 0:
+        return list(value)
     for place, token in enumerate(value):
         if isinstance(token, bool) or not isinstance(token, int | np.integer) or token < 0:
             raise error(f"{who} holds {_short(token)} at {place}: token ids are whole numbers of at least 0")

@@ -29,7 +29,8 @@ from evaluators.accuracy.power import POWER, category_effect, value_effect
 ALPHA = 0.001
 EXPECTED_MIN = 5.0
 """Categories expected less often than this are pooled (Cochran 1954)."""
-_EXCEEDING = 20
+_EXCEEDING = 50
+_CLEAR = 10
 _SUSPECT = 0.05
 _CERTAIN = 1e-30
 _DRAWS = 2**22
@@ -132,10 +133,10 @@ def _fit(chances: Array, counts: NDArray[np.int64], level: float, kl_allowed: fl
     total = int(counts.sum())
     impossible = int(counts[chances == 0].sum())
     p, n = pooled(chances, counts)
-    if len(p) < 2 or n.sum() == 0:
-        return _Fit(p, n, 1.0, True, impossible, total, 0.0, "")
     constant = np.where(np.arange(len(p)) == int(p.argmax()), total, 0)
-    blind = rough_p_value(p, constant, kl_allowed) > level
+    blind = len(p) < 2 or rough_p_value(p, constant, kl_allowed) > level
+    if len(p) < 2 or n.sum() == 0:
+        return _Fit(p, n, 1.0, blind, impossible, total, 0.0, "")
     residual = (counts - total * chances) / np.sqrt(np.maximum(total * chances, EXPECTED_MIN))
     worst = int(np.abs(residual).argmax())
     told = f"token {worst} came {int(counts[worst])} times of {total}, and {total * chances[worst]:.1f} are expected"
@@ -147,7 +148,7 @@ def _p_values(fits: Sequence[_Fit], level: float, kl_allowed: float) -> list[flo
     """Of each prompt. Once one fails for certain, the rough ones of the rest do: they change nothing any more."""
     p_values = [fit.rough for fit in fits]
     for index in sorted(range(len(fits)), key=lambda index: fits[index].rough):
-        if not fits[index].blind:
+        if fits[index].rough < 1.0:
             p_values[index] = fit_p_value(fits[index].chances, fits[index].counts, level, kl_allowed)
             if p_values[index] < level:
                 break
@@ -173,8 +174,8 @@ def fit_p_value(chances: Array, counts: NDArray[np.int64], level: float, kl_allo
 
     With ``kl_allowed``, if they have the probabilities on the way from ``chances`` to the observed shares at which the
     divergence reaches it. Above 0.05 the chi-squared distribution is used, which is good enough there; below 1e-30
-    too, where nothing depends on it. In between, samples are drawn until 20 are at least as extreme, or until it is
-    clear that the p-value is below ``level``.
+    too, where nothing depends on it. In between, samples are drawn until 50 are at least as extreme, or until it is
+    clear that the p-value is below ``level``: 10 were to be expected, and there was 1 at most.
     """
     total = int(counts.sum())
     found = chi_squared(chances, counts)
@@ -183,12 +184,11 @@ def fit_p_value(chances: Array, counts: NDArray[np.int64], level: float, kl_allo
         return rough
     null = _towards(chances, counts / total, kl_allowed)
     rng = np.random.default_rng(0)
-    most = math.ceil(4 / level)
+    expected = chances * total
     drawn = exceeding = 0
-    while drawn < most and exceeding < _EXCEEDING:
-        size = max(1, min(most - drawn, max(1000, drawn), _DRAWS // len(chances)))
+    while drawn < _EXCEEDING / level and not (exceeding <= 1 and drawn >= _CLEAR / level):
+        size = min(max(1000, drawn), max(1, _DRAWS // len(chances)))
         samples = rng.multinomial(total, null, size=size)
-        expected = chances * total
         extreme = ((samples - expected) ** 2 / expected).sum(axis=1) >= found * (1 - 1e-12)
         late = np.flatnonzero(extreme.cumsum() + exceeding >= _EXCEEDING)
         if len(late):
