@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from raysearch.agents.cli.output import at, cause_of, count, events, mapping, text
+from raysearch.agents.cli.output import cause_of, count, events, mapping, text
 from raysearch.agents.cli.runner import CliAgent
 from raysearch.agents.cli.turns import NO_KEY, Heard, Start, Turn
-from raysearch.agents.interface import McpServer, Permission
+from raysearch.agents.interface import Cause, McpServer, Permission
 from raysearch.errors import EvaluatorFault
 from raysearch.protocols import Completed
 from raysearch.sandbox import read_untrusted
@@ -100,8 +100,14 @@ class Gemini(CliAgent):
         told = [text(result, "error", "message")]
         told += [text(event, "message") for event in said if text(event, "type") == "error"]
         reason = "; ".join(filter(None, told)) or "it failed"
-        cause = "budget" if at(result, "error", "type") == "FatalTurnLimitedError" else cause_of(reason)
-        return Heard(reply, None, usage, session, reason, cause)
+        return Heard(reply, None, usage, session, reason, _cause(text(result, "error", "type"), reason))
+
+
+def _cause(kind: str, reason: str) -> Cause:
+    if kind == "FatalTurnLimitedError":
+        return "budget"
+    # What it adds to every 429. Google says of a limit a minute what others say of an empty account.
+    return "limited" if "increase your limits" in reason else cause_of(reason)
 
 
 def _thinking(model: str, effort: str) -> Mapping[str, object]:
