@@ -141,6 +141,8 @@ class Engine:
             return (
                 f"{state.failed_in_row} attempts in a row failed for reasons not their own; last: {state.last_failure}"
             )
+        if state.known_in_row >= limits.known_in_row_max:
+            return f"{state.known_in_row} attempts in a row made programs that were known already"
         if state.closed.get(SEED) is Outcome.FAILED and not state.attempts_total:
             return f"the seed program could not be evaluated: {state.last_failure}"
         if limits.run_s is not None and self._run_s() >= limits.run_s:

@@ -63,7 +63,10 @@ class Repository:
             for entry in entries:
                 kept = self._write_entry(entry, root, budget)
                 if kept is not None:
-                    builder.insert(entry.name, *kept)
+                    try:
+                        builder.insert(entry.name, *kept)
+                    except pygit2.GitError as error:  # names that some file system would take for .git
+                        raise Unfit(f"{entry.name!r} is no name for a file in git: {error}") from error
         return builder.write() if len(builder) else None
 
     def _write_entry(

@@ -83,6 +83,8 @@ class State:
     gpu_s: float = 0.0
     """Seconds of GPUs that jobs held."""
     failed_in_row: int = 0
+    known_in_row: int = 0
+    """Attempts, the latest without a break, that made a program that was known already."""
     last_failure: str = ""
 
     @property
@@ -140,7 +142,8 @@ class State:
             case SessionOpened(session, limits):
                 require(self.started is not None, "a session follows the start")
                 require(session == self.session + 1, "sessions are numbered in order")
-                self.session, self.limits, self.ended, self.failed_in_row = session, limits, "", 0
+                self.session, self.limits, self.ended = session, limits, ""
+                self.failed_in_row = self.known_in_row = 0
             case SessionClosed():
                 pass
             case RunEnded(reason):
@@ -202,6 +205,8 @@ class State:
             self.last_failure = fact.reason
         elif fact.outcome is not Outcome.ABANDONED:
             self.failed_in_row = 0
+        judged = record.verdicts or record.measurements or record.change is None or record.change.refusal
+        self.known_in_row = 0 if judged or fact.outcome is not Outcome.REJECTED else self.known_in_row + 1
         if fact.outcome is Outcome.ADMITTED:
             self._admitted(record, fact.candidate)
         elif fact.outcome in {Outcome.FAILED, Outcome.ABANDONED} and record.change is not None:

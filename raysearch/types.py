@@ -279,6 +279,8 @@ class Limits:
     """For one candidate, its judges included; likewise the next two."""
     candidate_tokens: int | None = None
     candidate_calls: int | None = None
+    known_in_row_max: int = 1000
+    """So many attempts in a row whose program was known already end the run: there is nothing new to be had."""
 
 
 @dataclass(frozen=True, slots=True)

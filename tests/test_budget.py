@@ -160,3 +160,25 @@ def test_without_a_budget_nothing_is_granted_or_kept_back() -> None:
 def test_hours_of_gpus_end_a_run() -> None:
     state = State(limits=Limits(gpu_s=7200.0), gpu_s=7200.0)
     assert budget.exhausted(state) == "GPU budget of 2 hours"
+
+
+@dataclass(slots=True)
+class Idle:
+    """A mutator that changes nothing: after the first, every program is known."""
+
+    world: World
+
+    def perform(self, job: Job) -> Result:
+        if job.stage is Stage.MUTATE:
+            return Change(job.base, self.world.start(PLAN, seeded=True).origin_tree)
+        return self.world.perform(job)
+
+
+def test_a_search_that_finds_nothing_new_comes_to_an_end() -> None:
+    world, clock, sink = World(4), FakeClock(), Deaf()
+    start = world.start(PLAN, seeded=True)
+    pool = SimPool(Idle(world).perform, clock, stream(4, "pool"), dict.fromkeys(Stage, 2))
+    limits = Limits(open_max=2, known_in_row_max=50)
+    state = Engine(Endless(), pool, SimDisk().open(), clock, sink).run(start, SessionOpened(0, limits, "here", 1, "0"))
+    assert "attempts in a row made programs that were known already" in state.ended
+    assert state.attempts_total < 60

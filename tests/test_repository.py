@@ -295,3 +295,12 @@ def test_trees_are_named_as_git_names_them(repository: Repository, program: Path
     tree: Tree = repository.write_tree(program)
     git(repository, f"--work-tree={program}", "add", "-A")
     assert git(repository, "write-tree").strip() == tree
+
+
+@pytest.mark.parametrize("name", [".git ", "git~1"])
+def test_names_that_some_file_systems_take_for_git_are_unfit(repository: Repository, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "planted"
+    folder.mkdir()
+    (folder / name).write_text("gitdir: elsewhere")
+    with pytest.raises(Unfit, match="git"):
+        repository.write_tree(folder)

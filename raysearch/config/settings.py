@@ -121,6 +121,8 @@ class LimitsTable(Table):
     """How long attempts under way may still take once a limit is reached."""
     failed_in_row_max: Count = 25
     """Failures in a row, none a program's own doing, that end the run."""
+    known_in_row_max: Count = 1000
+    """Attempts in a row whose program was known already, that end the run."""
     retries_max: Annotated[int, Field(ge=0, le=100)] = 2
     """How often a job is asked again after its worker, and not its program, failed."""
     mutate_timeout_s: Seconds = 3600.0

@@ -200,6 +200,7 @@ def _limits(settings: Settings) -> Limits:
         candidate_calls=limits.candidate_calls,
         drain_s=limits.drain_s,
         failed_in_row_max=limits.failed_in_row_max,
+        known_in_row_max=limits.known_in_row_max,
     )
 
 
