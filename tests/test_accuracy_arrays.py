@@ -164,7 +164,7 @@ BITS = {"fp32": 24, "fp16": 11, "bf16": 8, "fp8_e4m3": 4, "fp8_e5m2": 3}
 
 
 def product(seed: int, name: str, size: int = 96) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A product of matrices, exact and in the number type ``name``; in fp32 every sum is rounded, one after the other."""
+    """A product of matrices, exact and in the number type ``name``; in fp32 every sum is rounded."""
     rng = np.random.default_rng(seed)
     if name == "fp32":
         single = rng.normal(size=(2, 30, 800)).astype(np.float32)

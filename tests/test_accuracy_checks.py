@@ -148,6 +148,9 @@ def test_the_program_is_asked_as_a_child(tmp_path: Path) -> None:
     ):
         with pytest.raises(BadAnswer, match=told):
             ask(text, list(range(100_000)))
+    for said in ("print('{}')", "print('[1]')"):
+        with pytest.raises(BadAnswer, match="no JSON object with the key 'logits'"):
+            ask_program([sys.executable, "-c", said], 1, cwd=tmp_path, keys=["logits"])
     with pytest.raises(BadAnswer, match=r"more than 0\.5 s"):
         ask("import time; time.sleep(60)", timeout_s=0.5)
     with pytest.raises(CheckerError, match="cannot be asked"):

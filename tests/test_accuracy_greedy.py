@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluators.accuracy import BadAnswer, CheckerError, Forced, Greedy, check_forced, check_greedy
+from evaluators.accuracy import BadAnswer, Check, CheckerError, Greedy, check_forced, check_greedy
 
 WORDS = 12
 Model = Callable[[Sequence[int]], np.ndarray]  # type: ignore[type-arg]
@@ -165,54 +166,83 @@ def test_references_that_are_none() -> None:
         check_greedy([one], asked(toy), after="referense")
 
 
-def forced(model: Model, prompts: int = 8, count: int = 24, keep: int = 24) -> list[Forced]:
+def questions(prompts: int = 8) -> list[list[int]]:
     rng = random.Random(1)
-    found = []
-    for _ in range(prompts):
-        prompt = [rng.randrange(WORDS) for _ in range(5)]
-        wrote = decode(model, prompt, count)[:keep]
-        found.append(Forced(wrote, [toy([*prompt, *wrote[:index]]) for index in range(len(wrote))], count))
-    return found
+    return [[rng.randrange(WORDS) for _ in range(5)] for _ in range(prompts)]
+
+
+def read(prompt: list[int], wrote: list[int]) -> list[np.ndarray]:  # type: ignore[type-arg]
+    return [toy([*prompt, *wrote[:index]]) for index in range(len(wrote))]
+
+
+def audit(model: Model, keep: int = 24, prompts: int = 8, **settings_: Any) -> Check:
+    asked_ = questions(prompts)
+    answers = [decode(model, prompt, keep) for prompt in asked_]
+    return check_forced(asked_, answers, read, **{"asked": 24, "vocabulary": WORDS} | settings_)
 
 
 def test_answers_read_by_the_reference() -> None:
-    right = check_forced(forced(toy))
+    right = audit(toy)
     assert right.passed
     assert right.statistics["agreement of the best token"] == 1
     assert right.statistics["mean gap"] == 0
-    ties = check_forced(forced(tilted), best_min=0.6)
+    ties = audit(tilted, best_min=0.6)
     assert ties.passed
     assert ties.statistics["largest gap"] == pytest.approx(0.1)
-    assert not check_forced(forced(tilted), best_min=0.99).passed
-    assert not check_forced(forced(tilted), best_min=0.6, gap_mean_max=1e-4).passed
+    assert not audit(tilted, best_min=0.99).passed
+    assert not audit(tilted, best_min=0.6, gap_mean_max=1e-4).passed
 
     def other(before: Sequence[int]) -> np.ndarray:  # type: ignore[type-arg]
         return toy([*before, 3])
 
-    wrong = check_forced(forced(other))
+    wrong = audit(other)
     assert not wrong.passed
     assert wrong.statistics["share of gaps beyond 1.2"] > 0.5
 
 
 def test_answers_of_the_wrong_length_are_found() -> None:
-    short = check_forced(forced(toy, keep=23))
+    short = audit(toy, keep=23)
     assert not short.passed
     assert "8 answers have the wrong length" in short.feedback
-    one = forced(toy, prompts=1, keep=9)[0]
-    assert isinstance(one.tokens, list)
-    assert check_forced([one], stops=[one.tokens[-1]]).passed  # it ended, where the reference would have
-    assert not check_forced([Forced(one.tokens, one.rows, 8)]).passed
-    with pytest.raises(BadAnswer, match="prompt 1 is empty"):
-        check_forced([Forced([], [], 4)])
-    with pytest.raises(CheckerError, match="0 rows for 9 tokens"):
-        check_forced([Forced(one.tokens, [], 9)])
-    with pytest.raises(CheckerError, match="at least one answer"):
-        check_forced([])
+    last = decode(toy, questions(1)[0], 9)[-1]
+    assert audit(toy, keep=9, prompts=1, stops=[last]).passed  # it ended, where the reference would have
+    assert not audit(toy, keep=9, prompts=1, asked=8).passed
+    assert audit(toy, keep=9, prompts=2, asked=[9, 9]).passed
+
+
+def test_what_check_forced_cannot_work_with() -> None:
+    asked_ = questions(1)
+    for answers, settings_, kind, told in (
+        ([[]], {}, BadAnswer, "the answer to prompt 1 is empty"),
+        ([[WORDS]], {}, BadAnswer, "prompt 1 holds token 12, of a vocabulary of 12"),
+        ([["a"]], {}, BadAnswer, "prompt 1 holds 'a' at 0"),
+        ([], {}, BadAnswer, "prompt 1 was not answered"),
+        ([[1]], {"asked": 0}, CheckerError, "asked is 0"),
+        ([[1]], {"asked": [1, 2]}, CheckerError, "2 numbers for 1 prompts"),
+        ([[1]], {"read": lambda prompt, wrote: []}, CheckerError, "0 rows for 1 tokens of prompt 1"),
+        ([[1]], {"best_min": 2}, CheckerError, "best_min"),
+    ):
+        given_: dict[str, Any] = {"read": read, "asked": 1, "vocabulary": WORDS} | settings_  # type: ignore[operator]
+        with pytest.raises(kind, match=told):
+            check_forced(asked_, answers, **given_)
+    with pytest.raises(CheckerError, match="at least one prompt"):
+        check_forced([], [], read, asked=1, vocabulary=WORDS)
+
+
+def test_an_endless_answer_is_not_read_to_its_end() -> None:
+    seen = []
+
+    def reads(prompt: list[int], wrote: list[int]) -> list[np.ndarray]:  # type: ignore[type-arg]
+        seen.append(len(wrote))
+        return read(prompt, wrote)
+
+    assert not check_forced(questions(1), [[1] * 100_000], reads, asked=4, vocabulary=WORDS).passed
+    assert seen == [4]
 
 
 def test_one_answer_for_all_prompts_is_told() -> None:
-    right = forced(toy)
-    same = [Forced(right[0].tokens, given.rows, 24) for given in right]
-    found = check_forced(same)
+    asked_ = questions()
+    same = [decode(toy, asked_[0], 24)] * 8
+    found = check_forced(asked_, same, read, asked=24, vocabulary=WORDS)
     assert not found.passed
     assert "All answers are the same." in found.feedback

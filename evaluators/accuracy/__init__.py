@@ -7,7 +7,7 @@ script around them.
 from evaluators.accuracy.alignment import Alignment, Step, align
 from evaluators.accuracy.check import Bound, Check, Power
 from evaluators.accuracy.given import BadAnswer, CheckerError
-from evaluators.accuracy.greedy import Forced, Greedy, check_forced, check_greedy
+from evaluators.accuracy.greedy import Greedy, check_forced, check_greedy
 from evaluators.accuracy.holm import holm
 from evaluators.accuracy.images import check_images, max_difference, psnr, ssim
 from evaluators.accuracy.logits import check_logits, check_logprobs, check_topk
@@ -28,7 +28,6 @@ __all__ = [
     "Call",
     "Check",
     "CheckerError",
-    "Forced",
     "Greedy",
     "Normalisation",
     "Power",

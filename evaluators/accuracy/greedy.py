@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evaluators.accuracy.check import Bound, Check
-from evaluators.accuracy.given import BadAnswer, CheckerError, choice, expect, number, require, tokens, whole
+from evaluators.accuracy.given import BadAnswer, CheckerError, choice, expect, number, pairs, require, tokens, whole
 from evaluators.accuracy.logits import BEST_MIN, GAP_MAX, GAPS_BEYOND_MAX
 from evaluators.accuracy.power import share_power
 from evaluators.accuracy.rows import Row, Scores, scores
@@ -24,6 +24,8 @@ _TOLD = 8
 """So many divergences are looked for even where one is too many: what a person would want to see."""
 Ask = Callable[[list[int], int], object]
 """The candidate: given token ids and a count, returns that many tokens, chosen greedily."""
+Read = Callable[[list[int], list[int]], Sequence[Row]]
+"""The reference: given a prompt and what was written to it, its row at each token written, given all before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +35,6 @@ class Greedy:
     prompt: Sequence[int]
     tokens: Sequence[int]
     rows: Sequence[Row]
-
-
-@dataclass(frozen=True, slots=True)
-class Forced:
-    """What the candidate wrote to one prompt, and the reference's row at each of these tokens, given all before it.
-
-    ``asked``: how many tokens it was to write.
-    """
-
-    tokens: object
-    rows: Sequence[Row]
-    asked: int
 
 
 @dataclass(slots=True)
@@ -165,8 +155,12 @@ def _follow(
 
 
 def check_forced(
-    answers: Iterable[Forced],
+    prompts: Iterable[Sequence[int]],
+    answers: Iterable[object],
+    read: Read,
     *,
+    asked: int | Sequence[int],
+    vocabulary: int,
     best_min: float = BEST_MIN,
     gap_max: float = GAP_MAX,
     gaps_beyond_max: float = GAPS_BEYOND_MAX,
@@ -177,9 +171,10 @@ def check_forced(
     """Greedy answers read by the reference: how far below its best is each token that the candidate chose?
 
     This needs no second run and no equal prefixes, so it can judge the very answers of a benchmark, whatever batching
-    or speculation produced them. Bounds: the share of tokens that are the reference's best, the share of gaps beyond
-    ``gap_max`` (logits), the mean gap if ``gap_mean_max`` is given, and that every answer has as many tokens as asked,
-    or ends with one of ``stops`` (which is audited like any token).
+    or speculation produced them. Every prompt was to get ``asked`` tokens (one number for all, or one each); each
+    answer must have them, or end with one of ``stops``, which is audited like any token. Bounds: the share of tokens
+    that are the reference's best, the share of gaps beyond ``gap_max`` (logits), the mean gap if ``gap_mean_max`` is
+    given, and that no length is wrong. Token ids from ``vocabulary`` on are a BadAnswer.
     """
     for setting, value in (("best_min", best_min), ("gaps_beyond_max", gaps_beyond_max)):
         number(setting, value, 0, 1)
@@ -187,33 +182,31 @@ def check_forced(
     if gap_mean_max is not None:
         number("gap_mean_max", gap_mean_max, 0)
     ends = set(tokens(list(stops), "stops", CheckerError))
+    texts = [tokens(prompt, f"prompt {place}", CheckerError) for place, prompt in enumerate(prompts, 1)]
+    counts = [asked] * len(texts) if isinstance(asked, int) else list(asked)
+    require(len(counts) == len(texts), f"asked has {len(counts)} numbers for {len(texts)} prompts")
     gaps: list[float] = []
     wrong_length = 0
     worst = (-1.0, "")
-    given = list(answers)
-    same = {tuple(tokens(answer.tokens, f"prompt {place}", BadAnswer)) for place, answer in enumerate(given, 1)}
-    for place, answer in enumerate(given, 1):
-        wrote = tokens(answer.tokens, f"prompt {place}", BadAnswer)
-        whole("asked", answer.asked)
-        expect(len(wrote) > 0, f"the answer to prompt {place} is empty")
-        short = len(wrote) < answer.asked and wrote[-1] not in ends
-        wrong_length += short or len(wrote) > answer.asked
-        require(len(answer.rows) == len(wrote), f"prompt {place} has {len(answer.rows)} rows for {len(wrote)} tokens")
-        for index, (row, token) in enumerate(zip(answer.rows, wrote, strict=True), 1):
-            where = f"token {index} of prompt {place}"
-            gap = scores(row, f"the reference's row of {where}", CheckerError).gap(token)
-            gaps.append(gap)
-            worst = max(worst, (gap, where), key=lambda pair: pair[0])
-    require(len(gaps) > 0, "there is nothing to check: give at least one answer")
-    found = np.array(gaps)
-    best, beyond = float((found <= 0).mean()), float((found > gap_max).mean())
+    different: set[tuple[int, ...]] = set()
+    for index, (place, prompt, answer) in enumerate(pairs(texts, answers, "prompt")):
+        wrote, count = tokens(answer, place, BadAnswer), whole("asked", counts[index])
+        expect(len(wrote) > 0, f"the answer to {place} is empty")
+        expect(max(wrote) < vocabulary, f"{place} holds token {max(wrote)}, of a vocabulary of {vocabulary}")
+        different.add(tuple(wrote))
+        wrong_length += len(wrote) > count or (len(wrote) < count and wrote[-1] not in ends)
+        found = _gaps(read, prompt, wrote[:count], place)
+        gaps += found
+        worst = max(worst, (max(found), f"token {int(np.argmax(found)) + 1} of {place}"))
+    best, beyond = float((np.array(gaps) <= 0).mean()), float((np.array(gaps) > gap_max).mean())
+    mean = float(np.mean(gaps))
     bounds = [
         Bound("agreement of the best token", best, best_min, least=True),
         Bound(f"share of gaps beyond {gap_max:g}", beyond, gaps_beyond_max),
         Bound("answers of the wrong length", wrong_length, 0),
     ]
     if gap_mean_max is not None:
-        bounds.append(Bound("mean gap", float(found.mean()), gap_mean_max))
+        bounds.append(Bound("mean gap", mean, gap_mean_max))
     feedback = f"{best:.1%} of {len(gaps)} tokens are the reference's best, the largest gap is {worst[0]:.3g}."
     if not all(bound.kept for bound in bounds):
         feedback = (
@@ -221,8 +214,16 @@ def check_forced(
             f"{beyond:.2%} are more than {gap_max:g} logits below it (at most {gaps_beyond_max:.2%}), the worst "
             f"{worst[0]:.3g} at {worst[1]}. {wrong_length} answers have the wrong length."
         )
-        feedback += " All answers are the same." if len(given) > 1 and len(same) == 1 else ""
-    figures = {"largest gap": worst[0]} | ({"mean gap": float(found.mean())} if gap_mean_max is None else {})
-    return Check(
-        name, tuple(bounds), len(gaps), "tokens", feedback, figures, share_power(len(gaps), best_min, "other tokens")
-    )
+        feedback += " All answers are the same." if len(texts) > 1 and len(different) == 1 else ""
+    figures = {"largest gap": worst[0], "mean gap": mean}
+    power = share_power(len(gaps), best_min, "other tokens")
+    return Check(name, tuple(bounds), len(gaps), "tokens", feedback, figures, power)
+
+
+def _gaps(read: Read, prompt: list[int], wrote: list[int], place: str) -> list[float]:
+    rows = read(list(prompt), list(wrote))
+    require(len(rows) == len(wrote), f"the reference gives {len(rows)} rows for {len(wrote)} tokens of {place}")
+    return [
+        scores(row, f"the reference's row {index} of {place}", CheckerError).gap(token)
+        for index, (row, token) in enumerate(zip(rows, wrote, strict=True))
+    ]

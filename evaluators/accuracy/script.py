@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from evaluators.accuracy.check import Check
 from evaluators.accuracy.given import BadAnswer, CheckerError
@@ -91,9 +91,12 @@ def write_verdict(path: Path, result: Mapping[str, object]) -> None:
     draft.replace(path)
 
 
-def ask_program(command: Sequence[str | Path], question: object, *, cwd: Path, timeout_s: float = 60.0) -> object:
+def ask_program(
+    command: Sequence[str | Path], question: object, *, cwd: Path, keys: Sequence[str] = (), timeout_s: float = 60.0
+) -> Any:
     """Run the candidate as a child, in ``cwd``: ``question`` as JSON on its standard input, its answer as JSON on its
-    standard output. Raises BadAnswer if it fails, takes too long, or says something else.
+    standard output; an object that has ``keys``, if these are given. Raises BadAnswer if it fails, takes too long, or
+    says something else.
 
     It has a session of its own, which ends with it: nothing that it started there is left.
     """
@@ -121,7 +124,11 @@ def ask_program(command: Sequence[str | Path], question: object, *, cwd: Path, t
         last = complaint.decode("utf-8", "replace").strip()[-_TAIL_CHARS:]
         raise BadAnswer(f"the program ended with status {child.returncode}{f': {last}' if last else ''}")
     try:
-        return json.loads(said)
+        answer = json.loads(said)
     except (ValueError, RecursionError):
         start = said[:80].decode("utf-8", "replace")
         raise BadAnswer(f"the program's answer is not JSON: it begins with {start!r}") from None
+    missing = [key for key in keys if not isinstance(answer, dict) or key not in answer]
+    if missing:
+        raise BadAnswer(f"the program's answer is no JSON object with the key {missing[0]!r}")
+    return answer
