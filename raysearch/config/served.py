@@ -46,6 +46,8 @@ class ModelServerTable(Table):
         given = [key for key in _OF_A_PROCESS if key in self.model_fields_set and getattr(self, key) != _default(key)]
         if self.url and given:
             raise ValueError(f"`url` is of a server that somebody else runs, so `{given[0]}` has no meaning beside it")
+        if self.command and not any("{port}" in word for word in (*self.command, *self.args)):
+            raise ValueError("`command` should have {port} in it, which a free one is put in the place of")
         if not self.url and not self.model:
             raise ValueError("should have a `model` to serve, or the `url` of a server that is running")
         return self

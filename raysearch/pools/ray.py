@@ -96,11 +96,6 @@ class Connection:
     _folder: Path | None = field(default=None, init=False)
     _opened: bool = field(default=False, init=False)
 
-    @property
-    def private(self) -> bool:
-        """Whether it is a Ray of one's own, on this machine alone."""
-        return self._folder is not None
-
     def __enter__(self) -> Connection:
         try:
             self.open()

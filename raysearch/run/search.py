@@ -197,9 +197,10 @@ def _keepers(folder: RunFolder, search: Search, stack: ExitStack) -> Callable[[S
 
     wanted = sum(role.slots * role.cpus for role in search.roles.values())
     wanted += sum(spec.processes * spec.cpus for spec in search.servers)
-    connection = stack.enter_context(Connection(search.address, wanted, search.resources))
-    preflight(search.roles, nodes(), search.servers)
-    return posts(run, logs, loopback=connection.private)
+    stack.enter_context(Connection(search.address, wanted, search.resources))
+    there = nodes()
+    preflight(search.roles, there, search.servers)
+    return posts(run, logs, loopback=len(there) == 1)
 
 
 def _keeper(repository: Repository, lock: RunLock) -> Callable[[AttemptId, Commit], None]:

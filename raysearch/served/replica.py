@@ -21,6 +21,8 @@ from raysearch.served.spec import LOOPBACK, ServerSpec
 from raysearch.served.standing import Phase, Standing
 
 PORT_TRIES = 3
+ENDING_S = 1.0
+"""One that no longer answers may just have ended, which its guard says once all of its tree has."""
 TAIL_BYTES = 3000
 LOG_BYTES_MAX = 64 * 2**20
 PROC = Path("/proc/net")
@@ -191,7 +193,8 @@ class Replica:
             now = self.clock()
             if now - self._began > self.spec.ready_timeout_s and not (self.spec.url and self._served):
                 self._end()
-                self._lost(f"it was not ready within {self.spec.ready_timeout_s:g} s ({why})", now)
+                hint = "" if self.host == LOOPBACK or self.spec.names_host else "; its command does not name {host}"
+                self._lost(f"it was not ready within {self.spec.ready_timeout_s:g} s ({why}){hint}", now)
             return
         now = self.clock()
         self._ready_after_s, self._began = now - self._began, now
@@ -218,7 +221,11 @@ class Replica:
             self._misses = 0
         except Unready as why:
             self._misses += 1
-            if self._misses >= self.patience.misses_max:
+            if self._misses < self.patience.misses_max:
+                return
+            if self._process is not None and self._process.wait(ENDING_S) is not None:
+                self._notice_end(self.clock())
+            else:
                 self._end(at_once=True)
                 self._lost(f"it no longer answers ({why})", self.clock())
 

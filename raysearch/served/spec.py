@@ -53,6 +53,11 @@ class ServerSpec:
         return 0 if self.url else self.replicas
 
     @property
+    def names_host(self) -> bool:
+        """Whether the command says at which address it is to listen."""
+        return bool(self.url) or not self.command or any("{host}" in word for word in (*self.command, *self.args))
+
+    @property
     def model_name(self) -> str:
         """What the default command calls the model."""
         is_path = self.model.startswith(("/", ".", "~"))

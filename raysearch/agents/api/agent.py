@@ -157,7 +157,7 @@ class ApiAgent:
     ) -> Dialogue:
         if self._provider is None:
             where = replace(self.address, model=spending.model)
-            self._provider = connect(where) if self.place is None else Served(where, self.place)
+            self._provider = connect(where) if self.place is None else Served(where, self.place, self.pace)
         system, before = call.system, self._sessions.get(session)
         conversation = Conversation(system=system, output_max=self.output_max, effort=self.effort, key=session)
         if before is not None:

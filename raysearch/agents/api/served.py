@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from raysearch.agents.api.messages import Conversation, Provider, ProviderError, Turn
+from raysearch.agents.api.pacing import Pace
 from raysearch.agents.api.providers import Address, connect
 from raysearch.errors import ConfigError
 from raysearch.served import addresses
@@ -16,7 +15,6 @@ from raysearch.served.addresses import Addresses
 
 LOOK_S = 0.5
 """Between two looks at whether a server that is started again is there."""
-CONVERSATIONS_MAX = 64
 WINDOW = 32_768
 """Tokens, where a server does not say."""
 
@@ -53,13 +51,12 @@ class Served:
 
     where: Address
     place: Place
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
+    pace: Pace
     window_tokens: int = 0
     _turn: int = field(default_factory=lambda: random.randrange(1 << 16), init=False)
     """Of the next conversation; workers begin with different ones."""
-    _homes: dict[str, str] = field(default_factory=dict, init=False)
-    """The replica of each conversation."""
+    _home: str = field(default="", init=False)
+    """The replica that the conversation is with."""
     _ways: dict[str, Provider] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -73,41 +70,39 @@ class Served:
         return not tools
 
     def complete(self, conversation: Conversation, *, timeout_s: float) -> Turn:
-        until = self.clock() + timeout_s
-        url = self._home(conversation.key, until)
+        until = self.pace.monotonic() + timeout_s
+        begins = all(message.role == "user" for message in conversation.messages)
+        url = self._found(begins, until)
         try:
-            return self._connected(url).complete(conversation, timeout_s=max(0.001, until - self.clock()))
+            return self._connected(url).complete(conversation, timeout_s=max(0.001, until - self.pace.monotonic()))
         except ProviderError as error:
             if error.kind in {"failed", "time", "unavailable"}:
-                self._homes.pop(conversation.key, None)
+                self._home = ""
             raise
 
     def close(self) -> None:
         while self._ways:
             self._ways.popitem()[1].close()
 
-    def _home(self, key: str, until: float) -> str:
-        """The replica that a conversation is with. Raises ProviderError if there is none in time."""
+    def _found(self, begins: bool, until: float) -> str:
+        """The replica to ask. Raises ProviderError if there is none in time."""
         while True:
             found = self.place.look()
             if found.urls:
                 break
             if not found.coming:
                 raise ProviderError(f"the model server {self.place.name!r} is gone: {found.why}", "unavailable")
-            if self.clock() + LOOK_S >= until:
+            left_s = until - self.pace.monotonic()
+            if left_s <= 0:
                 raise ProviderError(f"the model server {self.place.name!r} is not there: {found.why}", "time")
-            self.sleep(LOOK_S)
+            self.pace.sleep(min(LOOK_S, left_s))
         self.window_tokens = self.where.window_tokens or found.window_tokens or self.window_tokens
         for url in [url for url in self._ways if url not in found.urls]:
             self._ways.pop(url).close()
-        home = self._homes.get(key, "")
-        if home not in found.urls:
-            home = found.urls[self._turn % len(found.urls)]
+        if begins or self._home not in found.urls:
+            self._home = found.urls[self._turn % len(found.urls)]
             self._turn += 1
-            while len(self._homes) >= CONVERSATIONS_MAX:
-                del self._homes[next(iter(self._homes))]
-            self._homes[key] = home
-        return home
+        return self._home
 
     def _connected(self, url: str) -> Provider:
         if url not in self._ways:
