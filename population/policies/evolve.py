@@ -19,7 +19,7 @@ ISLANDS_MAX = 10_000
 LINE_MAX = 1000
 """Ancestors that are looked at to find out whether two candidates are kin."""
 
-BIAS, BIAS_OF_SEVERAL = 0.7, 0.5
+BIAS, BIAS_OF_SEVERAL = 0.7, 0.4
 """Share of parents from the frontier where there is one objective, and where there are several."""
 SURVIVORS = 20
 """Where there are several objectives."""
@@ -37,7 +37,7 @@ class Evolve(Breeder):
 
     Options
         frontier_bias: probability that a parent is drawn from its island's frontier. None: 0.7 where there is one
-            objective, 0.5 where there are several.
+            objective, 0.4 where there are several.
         temperature: of the softmax over the primary objective, scaled to 0..1, that draws the other parents.
         survivors: 0: the other parents are drawn from all of the island's members, and those from the frontier
             evenly. Above: from the best of them, by non-domination and crowding, the square root of their number and
