@@ -18,6 +18,7 @@ from test_hosting import Place, a_place, left
 from test_sandbox import needs_bubblewrap
 
 from raysearch.agents.cli import programs
+from raysearch.agents.cli.gemini import Gemini
 from raysearch.agents.cli.homes import KEPT_MAX, Homes, place, put, set_aside
 from raysearch.agents.cli.opencode import OpenCode
 from raysearch.agents.cli.output import events, mapping, text
@@ -354,6 +355,12 @@ def test_where_there_is_no_sandbox_there_is_no_agent(tmp_path: Path, monkeypatch
 def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Tiny(**options)
+
+
+def test_gemini_thinks_harder_only_with_a_model_that_is_named() -> None:
+    with pytest.raises(ConfigError, match="name one"):
+        Gemini(effort="high", base_url="http://localhost:1")
+    assert Gemini("gemini-2.5-pro", effort="high").address.startswith("https://")
 
 
 def test_opencode_needs_to_know_whose_model_it_is() -> None:

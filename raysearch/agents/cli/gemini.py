@@ -17,7 +17,7 @@ from raysearch.agents.cli.output import cause_of, count, events, mapping, text
 from raysearch.agents.cli.runner import CliAgent
 from raysearch.agents.cli.turns import NO_KEY, Heard, Start, Turn
 from raysearch.agents.interface import Cause, McpServer, Permission
-from raysearch.errors import EvaluatorFault
+from raysearch.errors import ConfigError, EvaluatorFault
 from raysearch.protocols import Completed
 from raysearch.sandbox import read_untrusted
 from raysearch.types import Usage
@@ -26,6 +26,8 @@ CHATS = ".gemini/tmp"
 CHAT_KB_MAX = 65_536
 OFF_LIMITS = ("google_web_search", "web_fetch")
 """What the provider fetches for a model would come past the sandbox."""
+ANY_CHAT = "chat-base"
+"""What its settings of every model it talks to are derived from."""
 BUDGETS = {"low": 1024, "medium": 8192, "high": 24_576}
 """Tokens of thinking that an effort stands for, for models that count them."""
 
@@ -33,7 +35,7 @@ BUDGETS = {"low": 1024, "medium": 8192, "high": 24_576}
 class Gemini(CliAgent):
     """Gemini CLI. It stops at a limit in turns; one in dollars that it went over shows afterwards.
 
-    ``effort``: low, medium or high.
+    ``effort``, low, medium or high, is for a model that is named.
     """
 
     name = "gemini"
@@ -43,6 +45,11 @@ class Gemini(CliAgent):
     sets_aside = (".agents", ".gemini", "GEMINI.md")
     upstream = "https://generativelanguage.googleapis.com"
     key_name = "GEMINI_API_KEY"
+
+    def server(self, base_url: str) -> tuple[str, str]:
+        if self.effort and not self.model:
+            raise ConfigError("Gemini CLI: how hard to think is said for a model: name one beside `effort`")
+        return super().server(base_url)
 
     def headers(self, key: str) -> Mapping[str, str]:
         return {"x-goog-api-key": key}
@@ -60,9 +67,8 @@ class Gemini(CliAgent):
         if turn.permission is Permission.NONE:
             settings["tools"] = {"core": ["none"]}
         if self.effort:
-            match = {"model": self.model} if self.model else {}
             thinking = {"generateContentConfig": {"thinkingConfig": _thinking(self.model, self.effort)}}
-            settings["modelConfigs"] = {"overrides": [{"match": match, "modelConfig": thinking}]}
+            settings["modelConfigs"] = {"overrides": [{"match": {"model": ANY_CHAT}, "modelConfig": thinking}]}
         files = {".gemini/settings.json": json.dumps(settings), ".gemini/GEMINI.md": turn.system}
         env = {
             "GEMINI_API_KEY": NO_KEY,

@@ -67,7 +67,9 @@ class OpenCode(CliAgent):
     upstream = ""
     key_name = ""
 
-    def own_server(self) -> tuple[str, str]:
+    def server(self, base_url: str) -> tuple[str, str]:
+        if base_url:
+            return base_url, ""
         provider, mark, _ = self.model.partition("/")
         if not mark or provider not in PROVIDERS:
             wanted = nearest(provider, PROVIDERS) if mark else ""

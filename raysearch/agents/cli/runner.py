@@ -88,7 +88,7 @@ class CliAgent(ABC):
         self.effort = effort
         if base_url:
             require_address(base_url)
-        self.address, key_name = (base_url.rstrip("/"), "") if base_url else self.own_server()
+        self.address, key_name = self.server(base_url.rstrip("/"))
         self._key_from = key_from or key_name
         self._program = program or self.name
         self.turns_max = turns_max
@@ -98,9 +98,12 @@ class CliAgent(ABC):
         self.no_price = no_price
         self.homes = Homes()
 
-    def own_server(self) -> tuple[str, str]:
-        """The provider's own server, and the name of the variable with its key. Raises ConfigError."""
-        return self.upstream, self.key_name
+    def server(self, base_url: str) -> tuple[str, str]:
+        """The server to ask (``base_url`` or the provider's own), and the name of the variable with its key.
+
+        Raises ConfigError for options that make no sense together.
+        """
+        return (base_url, "") if base_url else (self.upstream, self.key_name)
 
     def schema(self, form: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """A JSON schema as the program takes it; None where it cannot."""
