@@ -13,9 +13,9 @@ from typing import Any
 
 import mcp_sums
 import pytest
+from hosted import Place, a_place, left
 from installed_clis import PACKAGES, installed
 from pydantic import BaseModel
-from test_hosting import Place, a_place, left
 from test_sandbox import needs_bubblewrap
 from toys import make_target
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import h11
 
@@ -89,6 +90,14 @@ class Upstream:
         host = f"[{self.host}]" if ":" in self.host else self.host
         usual = self.port == (443 if self.tls else 80)
         return (host if usual else f"{host}:{self.port}").encode()
+
+    def proxy(self) -> tuple[str, int] | None:
+        """Host and port of the proxy that this process is told to use for it (``HTTPS_PROXY``), if any."""
+        named = getproxies().get("https")
+        if not self.tls or not named or proxy_bypass(self.host):
+            return None
+        address = urlsplit(named if "//" in named else f"//{named}")
+        return (address.hostname, address.port or 80) if address.hostname else None
 
     def target(self, asked: bytes) -> bytes:
         """What to ask this server for. Raises _Refusal for another server's address, and for ways out of the base."""
@@ -302,13 +311,33 @@ class _Visit:
         if self.server and (self.server.reader.at_eof() or self.server.reader.exception()):
             self._hang_up()
         if self.server is None:
-            name = self.upstream.host if self.context else None
-            opening = asyncio.open_connection(
-                self.upstream.host, self.upstream.port, ssl=self.context, server_hostname=name
-            )
-            reader, writer = await asyncio.wait_for(opening, CONNECT_S)
+            async with asyncio.timeout(CONNECT_S):
+                reader, writer = await self._opened()
             self.server = _Side(h11.Connection(h11.CLIENT, HEAD_BYTES_MAX), reader, writer)
         return self.server
+
+    async def _opened(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A new connection to the server, through the proxy that this process would use. Raises OSError."""
+        upstream = self.upstream
+        proxy = upstream.proxy()
+        if proxy is None or self.context is None:
+            name = upstream.host if self.context else None
+            return await asyncio.open_connection(upstream.host, upstream.port, ssl=self.context, server_hostname=name)
+        reader, writer = await asyncio.open_connection(*proxy)
+        try:
+            place = f"{upstream.host}:{upstream.port}".encode()
+            writer.write(b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (place, place))
+            status = (await reader.readuntil(b"\r\n\r\n")).split(maxsplit=2)[1:2]
+            if status != [b"200"]:
+                raise ConnectionError(f"the proxy answers {b' '.join(status).decode('latin-1')}")
+            await writer.start_tls(self.context, server_hostname=upstream.host)
+        except asyncio.IncompleteReadError:
+            writer.close()
+            raise ConnectionError("the proxy does not answer") from None
+        except BaseException:
+            writer.close()
+            raise
+        return reader, writer
 
     def _hang_up(self) -> None:
         if self.server:
