@@ -24,6 +24,14 @@ def test_gemini_thinks_harder_only_with_a_model_that_is_named() -> None:
     assert Gemini("gemini-2.5-pro", effort="high").address.startswith("https://")
 
 
+def test_gemini_has_a_key_by_either_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GEMINI_API_KEY", raising=False)
+    monkeypatch.setenv("GOOGLE_API_KEY", "one")
+    assert Gemini().relay(1).headers == {"x-goog-api-key": "one"}
+    monkeypatch.setenv("GEMINI_API_KEY", "two")
+    assert Gemini().relay(1).headers == {"x-goog-api-key": "two"}
+
+
 def test_opencode_needs_to_know_whose_model_it_is() -> None:
     with pytest.raises(ConfigError, match="anthropic"):
         OpenCode("antropic/claude-opus-4-8")

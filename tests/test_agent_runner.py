@@ -161,16 +161,17 @@ def test_the_files_are_as_the_agent_left_them_and_what_it_cost_is_known(world: W
     assert reply.transcript.parent == world.artifacts
 
 
-def test_what_is_kept_of_a_call(world: World) -> None:
-    reply = world.ask(working)
-    assert reply.transcript == world.artifacts / "implementer-1.jsonl"
+@needs_bubblewrap
+def test_what_is_kept_of_a_call(boxed: World) -> None:
+    reply = boxed.ask(working)
+    assert reply.transcript == boxed.artifacts / "implementer-1.jsonl"
     assert [event["type"] for event in events(reply.transcript.read_text())] == ["begun", "answer", "answer", "done"]
-    told = json.loads((world.artifacts / "implementer-1.call.json").read_text())
+    told = json.loads((boxed.artifacts / "implementer-1.call.json").read_text())
     assert (told["agent"], told["role"], told["ended"]) == (Tiny.name, "implementer", "answered")
     assert told["usage"]["tokens_in"] == 2000
     assert told["turns"][0]["prompt"] == WORK.prompt
-    world.ask(working)
-    assert (world.artifacts / "implementer-2.jsonl").exists()
+    boxed.ask(working)
+    assert (boxed.artifacts / "implementer-2.jsonl").exists()
 
 
 def test_the_key_reaches_the_server_and_nothing_else(world: World) -> None:
@@ -184,11 +185,12 @@ def test_the_key_reaches_the_server_and_nothing_else(world: World) -> None:
         assert not [file for file in files if KEY.encode() in file.read_bytes()]
 
 
-def test_a_reply_in_its_form(world: World) -> None:
-    reply = world.ask(lambda _: Answer('It is.\n```json\n{"passed": true, "why": "seen"}\n```'), REVIEW)
+@needs_bubblewrap
+def test_a_reply_in_its_form(boxed: World) -> None:
+    reply = boxed.ask(lambda _: Answer('It is.\n```json\n{"passed": true, "why": "seen"}\n```'), REVIEW)
     assert reply.value == Verdict(passed=True, why="seen")
-    assert '"passed"' in world.requests[0].prompt
-    assert world.requests[0].prompt.startswith(REVIEW.prompt)
+    assert '"passed"' in boxed.requests[0].prompt
+    assert boxed.requests[0].prompt.startswith(REVIEW.prompt)
 
 
 def test_an_unreadable_reply_costs_one_repair_in_the_same_session(world: World) -> None:
@@ -203,15 +205,16 @@ def test_an_unreadable_reply_costs_one_repair_in_the_same_session(world: World) 
     assert reply.transcript.read_text().count('"done"') == 2
 
 
-def test_a_reply_that_stays_unreadable_is_a_fault_after_one_repair(world: World) -> None:
-    fault = world.fault(lambda _: Answer("Perhaps.", tokens=TOKENS), REVIEW)
+@needs_bubblewrap
+def test_a_reply_that_stays_unreadable_is_a_fault_after_one_repair(boxed: World) -> None:
+    fault = boxed.fault(lambda _: Answer("Perhaps.", tokens=TOKENS), REVIEW)
     assert fault.cause == "unreadable"
     assert not fault.retryable
-    assert len(world.requests) == 2
+    assert len(boxed.requests) == 2
     assert (fault.usage.turns, fault.usage.tokens_out) == (2, 100)
     assert fault.transcript is not None
     assert fault.transcript.read_text().count("Perhaps.") == 4
-    assert "unreadable" in json.loads((world.artifacts / "judge-1.call.json").read_text())["ended"]
+    assert "unreadable" in json.loads((boxed.artifacts / "judge-1.call.json").read_text())["ended"]
 
 
 def test_a_session_is_gone_on_with(world: World) -> None:
@@ -224,22 +227,24 @@ def test_a_session_is_gone_on_with(world: World) -> None:
     assert len(world.requests[0].messages) == 1
 
 
-def test_a_session_that_is_not_known_begins_anew(world: World) -> None:
-    reply = world.ask(working, replace(WORK, session="of-another-worker"))
+@needs_bubblewrap
+def test_a_session_that_is_not_known_begins_anew(boxed: World) -> None:
+    reply = boxed.ask(working, replace(WORK, session="of-another-worker"))
     assert reply.session not in {"", "of-another-worker"}
-    assert "not known here" in (world.artifacts / "implementer-1.call.json").read_text()
+    assert "not known here" in (boxed.artifacts / "implementer-1.call.json").read_text()
 
 
-def test_a_session_that_the_program_has_lost_begins_anew(world: World) -> None:
-    first = world.ask(lambda request: Answer("One.") if request.step else bash("echo rm -f $HOME/*.json > $HOME/x"))
-    assert world.agent is not None
-    (home,) = world.agent.homes._kept.values()
+@needs_bubblewrap
+def test_a_session_that_the_program_has_lost_begins_anew(boxed: World) -> None:
+    first = boxed.ask(lambda request: Answer("One.") if request.step else bash("echo rm -f $HOME/*.json > $HOME/x"))
+    assert boxed.agent is not None
+    (home,) = boxed.agent.homes._kept.values()
     for file in home.folder.glob("*.json"):
         file.unlink()
-    second = world.ask(working, replace(WORK, session=first.session))
+    second = boxed.ask(working, replace(WORK, session=first.session))
     assert second.text == "Done."
     assert second.session != first.session
-    assert "is lost" in (world.artifacts / "implementer-2.call.json").read_text()
+    assert "is lost" in (boxed.artifacts / "implementer-2.call.json").read_text()
 
 
 def test_when_time_is_up_nothing_runs_on_and_what_was_said_is_kept(world: World) -> None:
@@ -254,8 +259,9 @@ def test_when_time_is_up_nothing_runs_on_and_what_was_said_is_kept(world: World)
     assert not world.agent.homes._kept
 
 
-def test_a_failure_of_the_server_is_told(world: World) -> None:
-    fault = world.fault(
+@needs_bubblewrap
+def test_a_failure_of_the_server_is_told(boxed: World) -> None:
+    fault = boxed.fault(
         lambda request: Answer("x", fault=HttpError(500, "out of order")) if request.step else working(request)
     )
     assert (fault.cause, fault.retryable) == ("failed", True)
@@ -271,18 +277,20 @@ def test_a_reader_changes_nothing(world: World) -> None:
     assert world.program == {"x.txt": "5"}
 
 
-def test_an_allowance_that_is_spent_asks_nothing(world: World) -> None:
+@needs_bubblewrap
+def test_an_allowance_that_is_spent_asks_nothing(boxed: World) -> None:
     for limit in ({"cost_usd": 0.0}, {"tokens": 0}, {"calls": 0}):
-        world.allow(**limit)
-        assert world.fault(working).cause == "budget"
-        assert world.requests == ()
+        boxed.allow(**limit)
+        assert boxed.fault(working).cause == "budget"
+        assert boxed.requests == ()
 
 
-def test_no_repair_beyond_the_allowance(world: World) -> None:
-    world.allow(cost_usd=0.0001)
-    fault = world.fault(lambda _: Answer("Perhaps.", tokens=TOKENS), REVIEW)
+@needs_bubblewrap
+def test_no_repair_beyond_the_allowance(boxed: World) -> None:
+    boxed.allow(cost_usd=0.0001)
+    fault = boxed.fault(lambda _: Answer("Perhaps.", tokens=TOKENS), REVIEW)
     assert fault.cause == "budget"
-    assert len(world.requests) == 1
+    assert len(boxed.requests) == 1
     assert fault.usage.cost_usd > 0.0001
 
 

@@ -45,6 +45,7 @@ class Gemini(CliAgent):
     sets_aside = (".agents", ".gemini", "GEMINI.md")
     upstream = "https://generativelanguage.googleapis.com"
     key_name = "GEMINI_API_KEY"
+    key_alias = "GOOGLE_API_KEY"
 
     def server(self, base_url: str) -> tuple[str, str]:
         if self.effort and not self.model:

@@ -64,6 +64,8 @@ class CliAgent(ABC):
     """Whether the usage that it reports is the whole conversation's, not that of the last turn."""
     upstream: ClassVar[str]
     key_name: ClassVar[str]
+    key_alias: ClassVar[str] = ""
+    """Another name that the provider's key may have."""
 
     def __init__(
         self,
@@ -167,7 +169,8 @@ class CliAgent(ABC):
         """The way to the model's server. Raises AgentFault without a key."""
         if not self._key_from:
             return Relay(port, self.address)
-        key = credential(self._key_from)
+        alias = self.key_alias if self._key_from == self.key_name else ""
+        key = credential(self._key_from) or (credential(alias) if alias else None)
         if key is None:
             raise AgentFault(
                 f"{self.title}: {self._key_from} is neither in the environment nor in .env", cause="unavailable"
