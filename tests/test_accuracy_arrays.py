@@ -106,6 +106,7 @@ def test_every_image_must_be_alike() -> None:
     assert "number 2 is the least like the reference's" in found.feedback
     assert "They are all the same image." in found.feedback
     assert check_images([PLAIN], [BANDED], psnr_min=16).passed
+    assert not check_images([PLAIN, PLAIN, PLAIN], [PLAIN, BANDED, PLAIN]).passed
     assert not check_images([PLAIN], [BANDED], psnr_min=None, difference_max=40).passed
 
 

@@ -161,12 +161,15 @@ def test_the_program_is_asked_as_a_child(tmp_path: Path) -> None:
 
 def test_what_the_program_started_ends_with_it(tmp_path: Path) -> None:
     starts = (
-        "import subprocess, sys; lives = 'import time; time.sleep(60)';"
+        "import subprocess, sys; lives = 'import time; time.sleep(600)';"
         "print(subprocess.Popen([sys.executable, '-c', lives], stdin=-3, stdout=-3, stderr=-3).pid)"
     )
     child = ask_program([sys.executable, "-c", starts], None, cwd=tmp_path)
-    while running(child):  # killed already; a kernel takes a moment
+    for _ in range(1000):  # killed already; a kernel takes a moment
+        if not running(child):
+            return
         time.sleep(0.01)
+    pytest.fail("it goes on")
 
 
 def running(pid: object) -> bool:

@@ -150,6 +150,19 @@ def test_a_bad_prompt_does_not_hide_among_many() -> None:
     assert "of prompt 40" in told.feedback
 
 
+def test_a_bad_prompt_does_not_hide_among_many_scores() -> None:
+    right = chosen(8) * 10
+    found = [part.copy() for part in right]
+    found[7] -= 0.4
+    told = check_logprobs(right, found, mean_max=0.05, max_max=0.5)
+    assert [bound.statistic for bound in told.bounds if not bound.kept] == ["worst prompt's mean difference"]
+    assert "of prompt 8" in told.feedback
+
+
+def test_a_nucleus_is_full_when_it_holds_its_share() -> None:
+    assert sampling_probabilities([0.0, 0.0], top_p=0.5).tolist() == [1.0, 0.0]
+
+
 def test_a_check_that_a_constant_passes_is_none() -> None:
     with pytest.raises(CheckerError, match="the same answer for every token would pass"):
         check_logprobs([[-1.0, -1.1, -0.9]], [[-1.0, -1.1, -0.9]], mean_max=0.2, max_max=0.2)

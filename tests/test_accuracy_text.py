@@ -111,6 +111,14 @@ def test_schemas_that_are_none(schema: Any, told: str) -> None:
         check_json([schema], [ADA])
 
 
+def test_no_reference_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[object] = []
+    monkeypatch.setattr("urllib.request.urlopen", lambda *words, **settings_: fetched.append(words))
+    with pytest.raises(CheckerError, match="which it does not hold"):
+        check_json([{"$ref": "https://example.org/schema.json"}], [ADA])
+    assert fetched == []
+
+
 def test_what_check_json_cannot_work_with() -> None:
     for settings_, told in (
         ({"valid_min": 0}, "everything passes"),
