@@ -283,10 +283,10 @@ def lanes(count: int, *, mutators: int | None = None) -> str:
     """Configuration: so many benchmark workers, and as many judges and mutators, or ``mutators``."""
     wide = count if mutators is None else mutators
     total = count if mutators is None else 2 * count + mutators
-    return (
-        f"[run]\nlanes = {total}\n[roles.mutate]\nslots = {wide}\nthreads = {wide}\ncpus = 0.05\n[roles.judge]\nslots = {min(count, 4)}\n"
-        f"cpus = 0.1\n[roles.benchmark]\nslots = {count}\ncpus = 0.1\n"
-    )
+    roles = {"mutate": wide, "judge": min(count, 4), "benchmark": count}
+    lines = [f"[run]\nlanes = {total}\n"]
+    lines += [f"[roles.{role}]\nslots = {slots}\ncpus = 0.05\n" for role, slots in roles.items()]
+    return "".join(lines).replace("[roles.mutate]\n", f"[roles.mutate]\nthreads = {wide}\n")
 
 
 def rates(folder: Path, count: int) -> None:

@@ -520,7 +520,9 @@ def test_a_worker_evaluates_alike_from_warm_and_from_cold(tmp_path: Path) -> Non
             (Stage.JUDGE, "accuracy"): PluginSpec("judges", "accuracy", "accuracy"),
             (Stage.BENCHMARK, "benchmark"): PluginSpec("benchmarks", "benchmark", "benchmark"),
         }
-        worker = Worker(WorkerSpec(folder.identity, 7, folder.workspace, load_target(folder.target), plugins, "bubblewrap"))
+        worker = Worker(
+            WorkerSpec(folder.identity, 7, folder.workspace, load_target(folder.target), plugins, "bubblewrap")
+        )
         base = Repository(folder.workspace).commit_of("origin")
         for stage, plugin in plugins:
             job = Job(AttemptId(1), stage, plugin, base, (base,), opened_at_s=1e9)
