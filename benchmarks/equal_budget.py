@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -292,7 +292,19 @@ def table(runs: Sequence[Run]) -> str:
 def groups(runs: Sequence[Run]) -> list[tuple[str, int, list[Run]]]:
     """Runs by example and budget, in the examples' order."""
     keys = sorted({(list(EXAMPLES).index(run.example), run.example, run.candidates) for run in runs})
-    return [(name, n, [r for r in runs if (r.example, r.candidates) == (name, n)]) for _, name, n in keys]
+    return [(name, n, levelled([r for r in runs if (r.example, r.candidates) == (name, n)])) for _, name, n in keys]
+
+
+def levelled(runs: Sequence[Run]) -> list[Run]:
+    """Runs of one example, those with the same inputs with the same seed program: the median of what it measured.
+
+    Where time is measured that differs from run to run, and every gain is in units of it.
+    """
+    found = {
+        number: tuple(np.median([run.seed for run in runs if run.number == number], axis=0).tolist())
+        for number in {run.number for run in runs}
+    }
+    return [replace(run, seed=found[run.number]) for run in runs]
 
 
 def report(runs: Sequence[Run]) -> str:
@@ -306,7 +318,7 @@ def report(runs: Sequence[Run]) -> str:
 
 
 def draw(runs: Sequence[Run], picture: Path) -> None:
-    """Median gain by evaluator runs, with the interval of the median, one panel an example."""
+    """Median gain by evaluator runs, and at the right the intervals of the last medians; one panel an example."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -322,16 +334,17 @@ def draw(runs: Sequence[Run], picture: Path) -> None:
             if not mine:
                 continue
             curves = np.array([curve(run, work) for run in mine])
-            low, high = np.array([interval(column) for column in curves.T]).T
+            middle = np.median(curves, axis=0)
+            low, high = interval(curves[:, -1])
             style = ":" if method == "random" else "--" if method in ("unguided", "best-of-n") else "-"
-            colour = f"C{place}"
-            panel.plot(work, np.median(curves, axis=0), style, color=colour, label=method, drawstyle="steps-post")
-            panel.fill_between(work, low, high, step="post", alpha=0.08, color=colour, linewidth=0)
+            panel.plot(work, middle, style, color=f"C{place}", label=method, drawstyle="steps-post")
+            aside, reach = work[-1] * (1.03 + 0.025 * place), [[max(middle[-1] - low, 0)], [max(high - middle[-1], 0)]]
+            panel.errorbar(aside, middle[-1], reach, fmt="o", markersize=4, capsize=3, color=f"C{place}")
         panel.set(title=example, xlabel="evaluator runs (a whole evaluation is two)", ylabel="gain (the seed: 1)")
         panel.grid(alpha=0.3)
     for panel in axes.flat[len(shown) :]:
         panel.set_visible(False)
-    axes.flat[0].legend(fontsize="small")
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(METHODS))
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=110)
     pyplot.close(figure)

@@ -102,6 +102,11 @@ def test_methods_are_paired_by_seed(equal) -> None:
     assert "### cache-eviction: 2 candidates, the seed at 2, evaluators with `--requests" in equal.report(runs)
 
 
+def test_gains_are_in_units_of_the_seeds_median(equal) -> None:
+    runs = [made(equal, "tune", number, seed=(2.0, size)) for number, size in ((0, 4.0), (0, 9.0), (0, 5.0), (1, 8.0))]
+    assert [run.seed for run in equal.levelled(runs)] == [(2.0, 5.0)] * 3 + [(2.0, 8.0)]
+
+
 def test_lighter_evaluators_are_those_of_the_example_with_arguments(equal, tmp_path: Path) -> None:
     light = load_target(equal.lightened("cache-eviction", tmp_path))
     extra = tuple(equal.EXAMPLES["cache-eviction"].lighter.split())
