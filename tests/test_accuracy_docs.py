@@ -23,6 +23,7 @@ from raysearch.target import SandboxLimits
 
 ROOT = Path(__file__).parents[1]
 DOC = (ROOT / "docs" / "model-accuracy.md").read_text("utf-8")
+slow = pytest.mark.slow
 CHECKER, REFERENCE, SEED = re.findall(r"```python\n(.*?)```", DOC, re.DOTALL)
 
 
@@ -94,19 +95,25 @@ def test_the_example_by_hand(target: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
-        ("np.tanh(state @ mix + embed[token])", "np.tanh(embed[token])", "logits"),
-        ("rows.append(row.tolist())", "rows.append((row if len(rows) < 32 else row[::-1]).tolist())", "logits"),
-        ('asked["tokens"]', 'asked["tokens"] // 2', "greedy audit"),
-        ("wrote.append(int(row.argmax()))", "wrote.append(7)", "greedy audit"),
-        ('/ asked["temperature"]', "/ 1.0", "sampling"),
-        ('< asked["top_p"]', "< 1", "sampling"),
-        (
+        pytest.param("np.tanh(state @ mix + embed[token])", "np.tanh(embed[token])", "logits", id="no state"),
+        pytest.param(
+            "rows.append(row.tolist())",
+            "rows.append((row if len(rows) < 32 else row[::-1]).tolist())",
+            "logits",
+            id="garbage after 32",
+        ),
+        pytest.param('asked["tokens"]', 'asked["tokens"] // 2', "greedy audit", id="half", marks=slow),
+        pytest.param("wrote.append(int(row.argmax()))", "wrote.append(7)", "greedy audit", id="constant", marks=slow),
+        pytest.param('/ asked["temperature"]', "/ 1.0", "sampling", id="temperature", marks=slow),
+        pytest.param('< asked["top_p"]', "< 1", "sampling", id="truncation"),
+        pytest.param(
             "json.dump(answer,",
             'answer["sampled"] = [s[:1] * len(s) for s in answer["sampled"]]; json.dump(answer,',
             "sampling",
+            id="one sample",
+            marks=slow,
         ),
     ],
-    ids=["no state", "garbage after 32", "half", "constant", "temperature", "truncation", "one sample"],
 )
 def test_the_example_refuses_what_is_wrong(target: Path, old: str, new: str, named: str) -> None:
     found = verdict_on(target, (old, new))

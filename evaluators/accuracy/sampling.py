@@ -22,6 +22,7 @@ from evaluators.accuracy.given import (
     reals,
     require,
     tokens,
+    whole,
 )
 from evaluators.accuracy.holm import holm
 from evaluators.accuracy.power import POWER, category_effect, value_effect
@@ -45,7 +46,6 @@ class _Fit:
     rough: float
     blind: bool
     impossible: int
-    samples: int
     distance: float
     worst: str
 
@@ -54,33 +54,36 @@ def check_categories(
     reference: Iterable[ArrayLike],
     answers: Iterable[object],
     *,
+    samples: int,
     alpha: float = ALPHA,
     kl_allowed: float = 0.0,
     impossible_max: float = 0.0,
     name: str = "sampling",
 ) -> Check:
-    """Sampled tokens against their probabilities: a distribution over all tokens and a list of samples a prompt.
+    """Sampled tokens against their probabilities: a distribution over all tokens a prompt, and a list of exactly as
+    many ``samples`` as were asked for, since fewer would hide more.
 
     Pearson's chi-squared test a prompt, categories expected fewer than 5 times pooled, Holm's correction over the
     prompts: a right sampler fails with a probability of at most ``alpha``. As the chi-squared tail is too light where
     counts are small (several times, at 0.001), small p-values are drawn from the multinomial distribution itself
-    (Besag & Clifford 1991), from a fixed seed. Samples must be independent.
+    (Besag & Clifford 1991), from a fixed seed. The samples must be independent.
 
     ``kl_allowed`` (nats): how far the candidate's probabilities themselves may be off; an implementation in bfloat16
     is, by 0.002 or more, and enough samples would show it. ``impossible_max``: share of samples that may have
     probability 0. Raises CheckerError where no prompt could tell a sampler that always takes the likeliest token.
     """
+    whole("samples", samples)
     inside("alpha", alpha)
     number("kl_allowed", kl_allowed, 0)
     number("impossible_max", impossible_max, 0, 1)
     given: list[tuple[Array, NDArray[np.int64]]] = []
     for place, wanted, answer in pairs(reference, answers, "prompt"):
         chances = _chances(wanted, f"the probabilities of {place}")
-        samples = tokens(answer, place, BadAnswer)
-        expect(len(samples) > 0, f"{place} has no samples")
-        strange = max(samples)
+        drawn = tokens(answer, place, BadAnswer)
+        expect(len(drawn) == samples, f"{place} has {len(drawn)} samples: {samples} were asked for")
+        strange = max(drawn)
         expect(strange < len(chances), f"{place} holds token {strange}, of a vocabulary of {len(chances)}")
-        given.append((chances, np.bincount(samples, minlength=len(chances))))
+        given.append((chances, np.bincount(drawn, minlength=len(chances))))
     level = alpha / len(given)
     fits = [_fit(chances, counts, level, kl_allowed) for chances, counts in given]
     require(
@@ -90,14 +93,14 @@ def check_categories(
     )
     p_values = _p_values(fits, level, kl_allowed)
     adjusted = holm(p_values)
-    total = sum(fit.samples for fit in fits)
+    total = samples * len(fits)
     impossible = sum(fit.impossible for fit in fits)
     bounds = (
         Bound("smallest p-value, by Holm", min(adjusted), alpha, least=True),
         Bound("share of impossible samples", impossible / total, impossible_max),
     )
     seeing = [fit for fit in fits if not fit.blind]
-    effect = max(category_effect(fit.samples, level, POWER, len(fit.chances), kl_allowed) for fit in seeing)
+    effect = max(category_effect(samples, level, POWER, len(fit.chances), kl_allowed) for fit in seeing)
     power = Power(effect, "a total variation distance", POWER, alpha)
     feedback = f"{total} samples of {len(fits)} prompts fit their distributions."
     if not all(bound.kept for bound in bounds):
@@ -136,12 +139,12 @@ def _fit(chances: Array, counts: NDArray[np.int64], level: float, kl_allowed: fl
     constant = np.where(np.arange(len(p)) == int(p.argmax()), total, 0)
     blind = len(p) < 2 or rough_p_value(p, constant, kl_allowed) > level
     if len(p) < 2 or n.sum() == 0:
-        return _Fit(p, n, 1.0, blind, impossible, total, 0.0, "")
+        return _Fit(p, n, 1.0, blind, impossible, 0.0, "")
     residual = (counts - total * chances) / np.sqrt(np.maximum(total * chances, EXPECTED_MIN))
     worst = int(np.abs(residual).argmax())
-    told = f"token {worst} came {int(counts[worst])} times of {total}, and {total * chances[worst]:.1f} are expected"
+    told = f"token {worst} comes too {'often' if residual[worst] > 0 else 'rarely'}"
     distance = float(np.abs(n / n.sum() - p).sum()) / 2
-    return _Fit(p, n, rough_p_value(p, n, kl_allowed), blind, impossible, total, distance, told)
+    return _Fit(p, n, rough_p_value(p, n, kl_allowed), blind, impossible, distance, told)
 
 
 def _p_values(fits: Sequence[_Fit], level: float, kl_allowed: float) -> list[float]:
@@ -234,32 +237,33 @@ def check_values(
     reference: Iterable[Callable[[Array], ArrayLike] | ArrayLike],
     answers: Iterable[ArrayLike],
     *,
+    samples: int,
     alpha: float = ALPHA,
     distance_allowed: float = 0.0,
     name: str = "distribution",
 ) -> Check:
     """Continuous values against a distribution: of each group either its cumulative distribution function (given an
-    array, returns one), or values drawn from the reference.
+    array, returns one), or values drawn from the reference; and as many ``samples`` of the candidate as were asked for.
 
     The Kolmogorov-Smirnov test, exact up to 1,000 values, with Holm's correction over the groups: right values fail
     with a probability of at most ``alpha``. ``distance_allowed`` (0 to 1) is taken off the largest distance between the
     distribution functions first. Values must be independent; equal ones make the test err towards passing.
     """
+    whole("samples", samples)
     inside("alpha", alpha)
     number("distance_allowed", distance_allowed, 0, 1)
     p_values: list[float] = []
     distances: list[float] = []
-    sizes: list[int] = []
     effects: list[tuple[float, bool]] = []
     constant = True
     for place, wanted, answer in pairs(reference, answers, "group"):
         values = reals(answer, place, BadAnswer, 1)
         expect(bool(np.isfinite(values).all()), f"{place} holds an infinity")
+        expect(len(values) == samples, f"{place} has {len(values)} values: {samples} were asked for")
         distance, p, weight = _ks(wanted, values, distance_allowed, f"the reference of {place}")
         constant = constant and bool((values == values[0]).all())
         distances.append(distance)
         p_values.append(p)
-        sizes.append(len(values))
         effects.append((weight, not callable(wanted)))
     adjusted = holm(p_values)
     level = alpha / len(p_values)
@@ -270,17 +274,17 @@ def check_values(
         "samples_needed",
     )
     bounds = (Bound("smallest p-value, by Holm", min(adjusted), alpha, least=True),)
-    feedback = f"{sum(sizes)} values of {len(sizes)} groups fit their distributions."
+    feedback = f"{samples} values of each of {len(p_values)} groups fit their distributions."
     if not bounds[0].kept:
-        worst = min(range(len(sizes)), key=lambda index: (p_values[index], -distances[index]))
+        worst = min(range(len(p_values)), key=lambda index: (p_values[index], -distances[index]))
         feedback = (
-            f"The values of {sum(p < alpha for p in adjusted)} of {len(sizes)} groups do not come from the right "
+            f"The values of {sum(p < alpha for p in adjusted)} of {len(p_values)} groups do not come from the right "
             f"distribution: that of group {worst + 1} is off by {distances[worst]:.3g} at its worst point (p = "
-            f"{p_values[worst]:.2g}, {sizes[worst]} values).{' All values are equal.' if constant else ''}"
+            f"{p_values[worst]:.2g}, {samples} values).{' All values are equal.' if constant else ''}"
         )
     power = Power(seen, "a distance between distribution functions", POWER, alpha)
     figures = {"largest distance seen": max(distances)}
-    return Check(name, bounds, sum(sizes), f"values of {len(sizes)} groups", feedback, figures, power)
+    return Check(name, bounds, samples * len(p_values), f"values of {len(p_values)} groups", feedback, figures, power)
 
 
 _EXACT = 1000
