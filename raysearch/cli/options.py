@@ -16,7 +16,7 @@ from raysearch.cli.suggest import Choice
 if TYPE_CHECKING:
     from raysearch.config.layers import Configuration, Override
 
-BACKENDS = ("cli", "api")
+BACKENDS = ("cli", "api", "deepagents")
 PROVIDERS = ("claude", "codex", "gemini", "opencode")
 SANDBOXES = ("auto", "bubblewrap", "landlock", "none")
 _UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -113,7 +113,9 @@ run_flags = together(
         help="Repeatable: a mutator's or an agent's name, package.module:Class or file.py:Class.",
     ),
     click.option(
-        "--agent-backend", type=Choice(BACKENDS), help="A coding agent writes: a program, or one over an API."
+        "--agent-backend",
+        type=Choice(BACKENDS),
+        help="A coding agent writes: a program, one over an API, or deepagents.",
     ),
     click.option("--cli-provider", type=Choice(PROVIDERS), help="Which program.  [default: claude]"),
     click.option("--model", help="Model of the coding agents."),

@@ -84,8 +84,11 @@ def contradictions(settings: Settings, known: Mapping[str, Collection[str]]) -> 
         yield ("run", given[0]), f"{absent} must be given too: {', '.join(parts)} belong together."
     yield from _unknown(("run", "outer_loop"), "policies", run.outer_loop, known)
     agents = settings.agents
-    if agents.provider and agents.backend == "api":
-        yield ("agents", "provider"), "it chooses among the programs of the backend 'cli'; 'api' has none."
+    if agents.provider and agents.backend not in {"", "cli"}:
+        yield (
+            ("agents", "provider"),
+            f"it chooses among the programs of the backend 'cli'; {agents.backend!r} has none.",
+        )
     names: list[str] = []
     for entry in run.mutators:
         if entry != AUTO:  # a coding agent's name means the mutator that asks it

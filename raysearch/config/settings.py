@@ -132,8 +132,9 @@ class LimitsTable(Table):
 class AgentsTable(Table):
     """``[agents]``: a coding agent to write programs, and what holds for all of them. Paths are absolute once read."""
 
-    backend: Literal["", "cli", "api"] = ""
-    """``cli``: the program ``provider`` (claude if not given) writes; ``api``: the agent that calls a model itself."""
+    backend: Literal["", "cli", "api", "deepagents"] = ""
+    """``cli``: the program ``provider`` (claude if not given) writes; ``api``: the agent that calls a model itself;
+    ``deepagents``: the package of that name, an extra."""
     provider: Literal["", "claude", "codex", "gemini", "opencode"] = ""
     model: str = ""
     """Of every coding agent among the mutators that has none of its own."""

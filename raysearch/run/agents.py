@@ -21,8 +21,8 @@ from raysearch.run.serving import asks_server, on_server
 
 CODING = "coding"
 """The mutator that asks an agent."""
-OVER_API = "agent"
-"""The agent that ``agents.backend = "api"`` means."""
+NO_PROGRAM = {"api": "agent", "deepagents": "deepagents"}
+"""The agent that a value of ``agents.backend`` other than ``cli`` means."""
 FLAGS = {"model": "--model", "effort": "--effort"}
 NOTHING = MutatorTable.model_validate({})
 
@@ -73,8 +73,8 @@ def written_out(configuration: Configuration) -> Configuration:
 def _called(settings: Settings) -> str:
     """The agent that ``[agents]`` names; empty if none."""
     agents = settings.agents
-    if agents.backend == "api":
-        return OVER_API
+    if agents.backend in NO_PROGRAM:
+        return NO_PROGRAM[agents.backend]
     return (agents.provider or "claude") if agents.backend or agents.provider else ""
 
 
