@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow check soak clean
+.PHONY: demo test test-slow test-programs check soak clean
 
 $(BIN)/raysearch: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,9 @@ test: $(BIN)/raysearch check ## lint, types, layers, unit, simulation, real Ray,
 
 test-slow: $(BIN)/raysearch ## whole nodes lost, Ray jobs, escapes from the sandbox, the first hour: one after the other
 	scripts/sandbox-ready
+	$(BIN)/python -m pytest -m slow tests/test_escapes.py tests/test_faults_node.py tests/test_first_hour.py tests/test_init.py tests/test_ray_job.py tests/test_warm.py
+
+test-programs: $(BIN)/raysearch ## whatever else is slow: the agents' real programs, a real vLLM (installs them), more seeds
 	$(BIN)/python -m pytest -m slow
 
 soak: $(BIN)/raysearch ## 20,000 simulated runs a policy
