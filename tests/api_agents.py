@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from raysearch.agents.api.agent import ApiAgent
+from raysearch.agents.api.deepagents import DeepAgent
 from raysearch.agents.api.diff import Diff
 from raysearch.agents.api.rewrite import Rewrite
 from raysearch.agents.api.toolloop import ToolLoop
@@ -27,7 +28,7 @@ DIALECTS: Mapping[str, Mapping[str, str]] = {
     "openai-chat": {"model": "llama", "provider": "openai-chat", "path": "/v1"},
     "gemini": {"model": "gemini-2.5-pro", "provider": "gemini"},
 }
-KINDS = {"agent": ToolLoop, "diff": Diff, "rewrite": Rewrite}
+KINDS = {"agent": ToolLoop, "deepagents": DeepAgent, "diff": Diff, "rewrite": Rewrite}
 
 
 class Opinion(BaseModel):

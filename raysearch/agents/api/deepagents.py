@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from raysearch.agents import credentials
 from raysearch.agents.api import structured
 from raysearch.agents.api.agent import program_of, skills_of
-from raysearch.agents.api.langchain import Watch, connected, failed, watching
+from raysearch.agents.api.langchain import Stop, Watch, connected, failed, watching
 from raysearch.agents.api.messages import Conversation, Message, ProviderError, Tool, ToolCall, clean, printable
 from raysearch.agents.api.program import Refused
+from raysearch.agents.api.providers import Address
 from raysearch.agents.api.searching import LINE_CHARS
 from raysearch.agents.api.toolloop import PATHS_MAX, ToolLoop
 from raysearch.agents.api.tools import EDIT, READ, ROOTS, RUN, SEARCH, SKILLS, WRITE, Tools
@@ -99,7 +100,7 @@ class DeepAgent(ToolLoop):
         if call.schema is not None:
             system += f"\n\n{structured.wanted(call.schema)}"
         with ExitStack() as stack:
-            where = replace(self.address, model=watch.spending.model, base_url=self._url(watch))
+            where = self._where(watch)
             model = connected(where, watch, self.retries, self.rng, self.effort, stack)
             watch.note("asked", model=watch.spending.model, system=system)
             run = _graph(model, tools, system, watch)
@@ -121,17 +122,19 @@ class DeepAgent(ToolLoop):
                     problem, said = str(reason), structured.mend(call.schema, str(reason))
         raise AgentFault(f"no usable reply, even after a repair turn: {problem}", cause="unreadable")
 
-    def _url(self, watch: Watch) -> str:
-        """Where the model is asked; empty for its provider's own address. A server of the run is waited for."""
+    def _where(self, watch: Watch) -> Address:
+        """Where the model is asked. A server of the run is waited for."""
+        where = replace(self.address, model=watch.spending.model)
         if self.place is None:
-            return self.address.base_url
+            return where
         while True:
             try:
                 found = self.place.look()
             except ProviderError as error:
                 raise AgentFault(str(error), cause="unavailable") from None
             if found.urls:
-                return f"{self.rng.choice(found.urls)}/v1"
+                window = where.window_tokens or found.window_tokens
+                return replace(where, base_url=f"{self.rng.choice(found.urls)}/v1", window_tokens=window)
             if not found.coming or watch.left_s <= 0:
                 cause: Cause = "time" if found.coming else "unavailable"
                 raise AgentFault(f"the model server {self.place.name!r} is not there: {found.why}", cause=cause)
@@ -327,15 +330,15 @@ def _graph(model: Any, tools: Tools, system: str, watch: Watch) -> Run:
         try:
             with tracing_context(enabled=False):
                 messages = graph.invoke({"messages": messages}, config)["messages"]
+        except Stop:
+            assert watch.fault is not None
+            raise watch.fault from None
         except Fault:
             raise
         except GraphRecursionError as error:
             watch.fail(f"it went round in circles: {error}", "failed", again=False)
         except Exception as error:
-            if watch.fault is None:
-                _give_up(watch, failed(error))
-        if watch.fault is not None:
-            raise watch.fault
+            _give_up(watch, failed(error))
         return messages, printable(clean(str(messages[-1].text))).strip()
 
     return run

@@ -31,6 +31,10 @@ class Note(Protocol):
     def __call__(self, kind: str, /, **fields: object) -> None: ...
 
 
+class Stop(BaseException):
+    """Ends LangChain's work for the fault that `Watch` keeps; no Exception, since those are logged or even mended."""
+
+
 class Watch:
     """Hears of every answer of a model and every use of a tool before and after, and may put an end to it.
 
@@ -65,26 +69,32 @@ class Watch:
         return self._until - self.pace.monotonic()
 
     def fail(self, message: str, cause: Cause, *, again: bool | None = None) -> NoReturn:
+        """Give up, from outside of LangChain. ``again`` says whether it may be asked again, as far as that is known."""
         self.fault = AgentFault(message, cause=cause)
         if again is not None:
             self.fault.retryable = again
         raise self.fault
 
+    def stop(self, message: str, cause: Cause, *, again: bool | None = None) -> NoReturn:
+        """Give up, from within."""
+        try:
+            self.fail(message, cause, again=again)
+        except AgentFault as fault:
+            raise Stop from fault
+
     def on_chat_model_start(self, serialized: Any, messages: list[list[Any]], **_: Any) -> None:  # noqa: ARG002 - LangChain's
-        if self.fault is not None:
-            raise self.fault
         if self.left_s <= 0:
-            self.fail("the call's time is up", "time")
+            self.stop("the call's time is up", "time")
         if self._asked >= self.turns_max:
-            self.fail(f"it was not done after {self.turns_max} answers of the model", "failed", again=False)
+            self.stop(f"it was not done after {self.turns_max} answers of the model", "failed", again=False)
         if over := self.spending.over():
-            self.fail(over, "budget")
+            self.stop(over, "budget")
         said = sum(len(str(each.content)) + len(str(getattr(each, "tool_calls", ""))) for each in messages[0])
         self._guess = int(said * TOKENS_A_CHARACTER) + self._unseen
         try:
             room = self.spending.room(self._guess, int(self._guess * self._cached_share), self.output_max)
         except OverBudget as reason:
-            self.fail(str(reason), "budget")
+            self.stop(str(reason), "budget")
         self.limit(room)
         self._asked += 1
 
@@ -101,9 +111,10 @@ class Watch:
         self.note("turn", text=str(message.text), calls=calls, usage=asdict(self.spending.usage))
         told = {**message.response_metadata, **message.additional_kwargs}
         stop = str(told.get("stop_reason") or told.get("finish_reason") or "")
-        if told.get("refusal") or stop.lower() in _REFUSED:
-            reason = str(told.get("refusal") or message.text or stop)
-            self.fail(f"{self.spending.model} declined: {reason[:500]}", "refused")
+        blocks = [block for block in message.content if isinstance(block, dict)]
+        said = told.get("refusal") or next((block["refusal"] for block in blocks if "refusal" in block), None)
+        if said or stop.lower() in _REFUSED:
+            self.stop(f"{self.spending.model} declined: {str(said or message.text or stop)[:500]}", "refused")
 
     def on_llm_error(self, error: BaseException, **_: Any) -> None:
         why = failed(error)
@@ -111,7 +122,7 @@ class Watch:
 
     def on_tool_start(self, serialized: Any, input_str: str, **_: Any) -> None:  # noqa: ARG002 - LangChain's
         if self.left_s <= 0:
-            self.fail("the call's time is up", "time")
+            self.stop("the call's time is up", "time")
 
     def on_tool_end(self, output: Any, *, name: str = "", **_: Any) -> None:
         bad = getattr(output, "status", "") == "error"
@@ -282,9 +293,7 @@ _AGAIN = {408, 409, 425, 429}
 def failed(error: BaseException) -> ProviderError:
     """What went wrong, read off the SDK's exception, which LangChain may have wrapped in its own."""
     first = error
-    while first.__cause__ is not None and not hasattr(first, "status_code"):
-        if type(first).__module__.partition(".")[0] in {"anthropic", "openai", "google"}:
-            break
+    while first.__cause__ is not None and type(first).__module__.startswith("langchain"):
         first = first.__cause__
     return failure(first if isinstance(first, Exception) else Exception(str(first)))
 
