@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from raysearch.agents.api.failures import failure
 from raysearch.agents.api.messages import ProviderError
 from raysearch.agents.api.pacing import Pace, Retries
 from raysearch.agents.api.providers import Address, Name
@@ -236,7 +235,7 @@ def _lead(model: Any, make: _Make, url: str, key: str, line: Wire) -> None:
         from anthropic import Anthropic
 
         if "_client" not in dir(type(model)):
-            raise ImportError("this langchain-anthropic keeps its client elsewhere")
+            raise AgentFault("this version of langchain-anthropic cannot be led over our line", cause="unavailable")
         model.__dict__["_client"] = Anthropic(api_key=key, base_url=url, max_retries=0, http_client=line)
     elif make.langchain == "google_genai":
         from google.genai import Client
@@ -292,6 +291,8 @@ _AGAIN = {408, 409, 425, 429}
 
 def failed(error: BaseException) -> ProviderError:
     """What went wrong, read off the SDK's exception, which LangChain may have wrapped in its own."""
+    from raysearch.agents.api.failures import failure
+
     first = error
     while first.__cause__ is not None and type(first).__module__.startswith("langchain"):
         first = first.__cause__
