@@ -26,10 +26,11 @@ test: $(BIN)/raysearch check ## lint, types, layers, unit, simulation, real Ray,
 
 test-slow: $(BIN)/raysearch ## whole nodes lost, Ray jobs, escapes from the sandbox, the first hour: one after the other
 	scripts/sandbox-ready
-	$(BIN)/python -m pytest -m slow tests/test_escapes.py tests/test_faults_node.py tests/test_first_hour.py tests/test_init.py tests/test_ray_job.py tests/test_warm.py
+	$(BIN)/python -m pytest -m "slow and not programs"
 
-test-programs: $(BIN)/raysearch ## whatever else is slow: the agents' real programs, a real vLLM (installs them), more seeds
-	$(BIN)/python -m pytest -m slow
+test-programs: $(BIN)/raysearch ## the agents' real programs and a real vLLM, installed first (4 GB), with scripted models
+	scripts/sandbox-ready
+	$(BIN)/python -m pytest -m programs
 
 soak: $(BIN)/raysearch ## 20,000 simulated runs a policy
 	$(BIN)/python benchmarks/soak.py --seeds 20000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from evaluators.call import VOID_STATUS
 from evaluators.results import CaseResult, MetricsResult, clean, read_metrics, read_verdict
 from raysearch.errors import EvaluatorFault, Refused, Unevaluated, Void
 from raysearch.protocols import Completed, Workspace
@@ -12,8 +13,6 @@ from raysearch.target import EvaluatorCommand, Target
 from raysearch.types import Brief, Case, Measurement, Objective, Verdict
 
 CASES_MAX = 100
-VOID_STATUS = 75
-"""Exit status (``EX_TEMPFAIL`` of sysexits.h) by which an evaluator says: this did not count, ask again."""
 _RESULT = "result.json"
 _TAIL_CHARS = 1500
 

@@ -25,11 +25,17 @@ SLOW = {
 """Modules that take long, or look at the whole machine, so that nothing else may run beside them."""
 
 
+PROGRAMS = {"test_agent_clis", "test_agents_whole_run", "test_model_server_vllm"}
+"""Of the slow modules, those that install real programs first."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests on Ray share one local cluster, so they stay together when tests are spread over processes."""
     for item in items:
         if item.path.stem in SLOW:
             item.add_marker(pytest.mark.slow)
+        if item.path.stem in PROGRAMS:
+            item.add_marker(pytest.mark.programs)
         if item.get_closest_marker("ray"):
             item.add_marker(pytest.mark.xdist_group("ray"))
 

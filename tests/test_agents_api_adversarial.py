@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from api_agents import DIALECTS, NONE, Opinion, asked
 
-from raysearch.agents.api import structured
+from raysearch.agents import replies
 from raysearch.agents.interface import AgentFault, Reply
 from raysearch.testing.models import Huge, InvalidUtf8, Malformed, Raw, Request, Shred, ToolCall, Turn
 
@@ -85,7 +85,7 @@ UNREADABLE = {
 
 @pytest.mark.parametrize("text", READABLE.values(), ids=READABLE.keys())
 def test_readable(text: str) -> None:
-    assert structured.read(Opinion, text) == Opinion(passed=False, reasons=["it cheats"])
+    assert replies.read(Opinion, text) == Opinion(passed=False, reasons=["it cheats"])
 
 
 def test_every_unreadable_reply_is_mended_or_a_fault(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from textwrap import dedent
 import psutil
 import pytest
 
+from evaluators.call import VOID_STATUS, Call, read_call
 from evaluators.load import Chat, ClosedLoop, Outcome, Prompts, Scenario, Server, Window, measure, run_benchmark
 from evaluators.load import server as server_module
-from evaluators.load.script import VOID_STATUS, Call, read_call
 from evaluators.results import read_metrics
 from raysearch.errors import Refused, TargetError
 from raysearch.types import Measurement
@@ -251,7 +251,7 @@ def test_a_mistake_of_the_target_s_author_is_one_line(tmp_path: Path, capfd: pyt
 
 
 def test_arguments_are_those_of_every_benchmark(tmp_path: Path) -> None:
-    assert read_call(call(tmp_path)) == Call(tmp_path, tmp_path, 7, tmp_path / "result.json")
+    assert read_call(call(tmp_path), "") == Call(tmp_path, tmp_path, 7, tmp_path / "result.json")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can hide a process's memory")
@@ -261,7 +261,7 @@ def test_a_server_cannot_read_the_benchmark_s_memory(tmp_path: Path) -> None:
     script.write_text(
         dedent("""
         import ctypes, os
-        from evaluators.load.script import hide_memory
+        from evaluators.call import hide_memory
         if os.getuid() == 0:
             os.setresuid(65534, 65534, 65534)
         show_memory = lambda: ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # a change of user has hidden it

@@ -18,7 +18,7 @@ from evaluators.accuracy.script import ask_program, run_checker, verdict, write_
 from evaluators.accuracy.structured import check_json
 from evaluators.accuracy.tensors import TOLERANCES, Tolerance, check_tensor, rounded_to
 from evaluators.accuracy.transcripts import Normalisation, align_texts, check_transcripts
-from evaluators.load.script import Call
+from evaluators.call import Call
 
 __all__ = [
     "TOLERANCES",

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from evaluators.accuracy.check import Check
 from evaluators.accuracy.given import BadAnswer, CheckerError
-from evaluators.load.script import Call, hide_memory, read_call
+from evaluators.call import Call, hide_memory, read_call
 from raysearch.errors import Refused, UserError
 
 CASES_MAX = 100
@@ -33,7 +33,7 @@ def run_checker(
     reason of a `BadAnswer` or of any other `raysearch.errors.Refused`, such as a server's that crashed. Status 2, no
     result and the reason on stderr: the target's author must change something.
     """
-    call = read_call(sys.argv[1:] if argv is None else argv)
+    call = read_call(argv, "Check a program against the reference.")
     hide_memory()
     try:
         try:

@@ -5,6 +5,7 @@ protocol (`Chat`, `Completions`, or a `Dialect` or `Wire` of a target's own), fo
 `Server` runs what is measured, `measure` measures it, `run_benchmark` is the frame of the script around both.
 """
 
+from evaluators.call import VOID_STATUS, Call
 from evaluators.load.arrivals import Arrivals, ClosedLoop, Constant, Load, OpenLoop, Poisson, Trace
 from evaluators.load.exchange import Exchange, GeneratorTrouble, Piece, Request, ServerTrouble
 from evaluators.load.figures import Slo, Timed
@@ -15,7 +16,7 @@ from evaluators.load.measuring import Outcome, Scenario, measure, measure_over
 from evaluators.load.openai import Chat, Completions
 from evaluators.load.prompts import Canaries, Canary, Prompts, recall
 from evaluators.load.repeats import RepeatProbe
-from evaluators.load.script import VOID_STATUS, Call, run_benchmark, write_result
+from evaluators.load.script import run_benchmark, write_result
 from evaluators.load.server import Server
 from evaluators.load.sse import Events, Lines, Whole
 from evaluators.load.tokens import Tolerance, words_and_marks

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
-import ctypes
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from evaluators.call import VOID_STATUS, Call, hide_memory, read_call
 from evaluators.load.measuring import Outcome
 from raysearch.errors import Refused, UserError
-
-VOID_STATUS = 75
-"""Exit status of a benchmark that could not measure (``EX_TEMPFAIL``): no score, ask again."""
-PR_SET_DUMPABLE = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What a benchmark is called with (docs/results-schema.md)."""
-
-    candidate: Path
-    reference: Path
-    seed: int
-    result: Path
 
 
 def run_benchmark(bench: Callable[[Call], Outcome | Sequence[Outcome]], argv: Sequence[str] | None = None) -> NoReturn:
@@ -37,7 +21,7 @@ def run_benchmark(bench: Callable[[Call], Outcome | Sequence[Outcome]], argv: Se
     `raysearch.errors.Refused`, which `Server` raises). Status 75, no result and the reason on stderr: the measurement
     is void. Status 2: the target's author must change something.
     """
-    call = read_call(sys.argv[1:] if argv is None else argv)
+    call = read_call(argv, "Measure a server under load.")
     hide_memory()
     try:
         found = bench(call)
@@ -54,17 +38,6 @@ def run_benchmark(bench: Callable[[Call], Outcome | Sequence[Outcome]], argv: Se
         sys.exit(VOID_STATUS)
     write_result(call.result, outcomes, refused)
     sys.exit(0)
-
-
-def read_call(argv: Sequence[str]) -> Call:
-    """The arguments that every benchmark is called with."""
-    parser = argparse.ArgumentParser(description="Measure a server under load.", allow_abbrev=False)
-    parser.add_argument("--candidate", type=Path, required=True, help="folder with the program to measure")
-    parser.add_argument("--reference", type=Path, required=True, help="folder with the reference")
-    parser.add_argument("--seed", type=int, required=True, help="chooses arrivals, lengths and prompts; 0 or more")
-    parser.add_argument("--result", type=Path, required=True, help="where the metrics go (JSON)")
-    given = parser.parse_args(argv)
-    return Call(given.candidate.absolute(), given.reference.absolute(), given.seed, given.result.absolute())
 
 
 def write_result(path: Path, outcomes: Sequence[Outcome], refused: str = "") -> None:
@@ -99,9 +72,3 @@ def conditions(outcomes: Sequence[Outcome]) -> dict[str, str]:
         for number, outcome in enumerate(outcomes, 1)
         for name, told in outcome.conditions.items()
     }
-
-
-def hide_memory() -> None:
-    """Keep a server of the same user from reading this process's memory, and the prompts to come in it (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)

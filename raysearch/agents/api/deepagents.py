@@ -15,8 +15,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from raysearch.agents import credentials
-from raysearch.agents.api import structured
+from raysearch.agents import credentials, replies
 from raysearch.agents.api.agent import program_of, skills_of
 from raysearch.agents.api.langchain import Stop, Watch, connected, failed, watching
 from raysearch.agents.api.messages import Conversation, Message, ProviderError, Tool, ToolCall, clean, printable
@@ -98,7 +97,7 @@ class DeepAgent(ToolLoop):
         )
         system = "\n\n".join(part for part in (call.system, _surroundings(tools)) if part)
         if call.schema is not None:
-            system += f"\n\n{structured.wanted(call.schema)}"
+            system += f"\n\n{replies.wanted(call.schema)}"
         with ExitStack() as stack:
             where = self._where(watch)
             model = connected(where, watch, self.retries, self.rng, self.effort, stack)
@@ -113,13 +112,13 @@ class DeepAgent(ToolLoop):
                 self._keep(session, Conversation((Message("assistant", wire=messages),)))  # as LangChain has them
                 try:
                     if call.schema is not None:
-                        return Reply(text, structured.read(call.schema, text))
+                        return Reply(text, replies.read(call.schema, text))
                     if text:
                         return Reply(text)
                     problem, said = "it is empty", "Your answer was empty. Say in a few words what you did, or found."
-                except structured.Unreadable as reason:
+                except replies.Unreadable as reason:
                     assert call.schema is not None
-                    problem, said = str(reason), structured.mend(call.schema, str(reason))
+                    problem, said = str(reason), replies.mend(call.schema, str(reason))
         raise AgentFault(f"no usable reply, even after a repair turn: {problem}", cause="unreadable")
 
     def _where(self, watch: Watch) -> Address:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from raysearch.agents.api import structured
+from raysearch.agents import replies
 from raysearch.agents.api.agent import ApiAgent, program_of, skill_text, skills_of
 from raysearch.agents.api.dialogue import Dialogue
 from raysearch.agents.api.messages import Turn, printable
@@ -103,9 +103,9 @@ class OneShot(ApiAgent):
         parts += [f"Skill {name}:\n{skill_text(folder)}" for name, folder in sorted(skills_of(call).items())]
         native = None
         if call.schema is not None:
-            parts.append(structured.wanted(call.schema))
+            parts.append(replies.wanted(call.schema))
             if not edits and dialogue.provider.keeps_schema(False):
-                native = structured.portable(call.schema.model_json_schema())
+                native = replies.portable(call.schema.model_json_schema())
         system = "\n\n".join(part for part in parts if part)
         dialogue.conversation = replace(dialogue.conversation, system=system, schema=native, key=call.role)
 
@@ -126,8 +126,8 @@ class OneShot(ApiAgent):
         value: Answered | None = None
         if call.schema is not None:
             try:
-                value = structured.read(call.schema, text)
-            except structured.Unreadable as problem:
+                value = replies.read(call.schema, text)
+            except replies.Unreadable as problem:
                 problems.append(f"of the JSON object: {problem}")
         if not problems:
             problems += _make(changed, files, program)
@@ -184,7 +184,7 @@ def _fenced(text: str) -> str:
 def _mend(problems: list[str], call: Call[Any], edits: bool) -> str:
     listed = "\n".join(f"- {problem}" for problem in problems[:20])
     nothing = " Nothing was changed." if edits else ""
-    form = f"\n{structured.wanted(call.schema)}" if call.schema is not None else ""
+    form = f"\n{replies.wanted(call.schema)}" if call.schema is not None else ""
     return f"Your answer does not fit:\n{listed}\n{nothing} Give all of your answer again, mended.{form}".replace(
         "\n ", "\n"
     )

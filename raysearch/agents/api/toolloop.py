@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Generic
 
-from raysearch.agents.api import structured
+from raysearch.agents import replies
 from raysearch.agents.api.agent import ApiAgent, described, program_of, skill_text, skills_of
 from raysearch.agents.api.dialogue import Dialogue
 from raysearch.agents.api.messages import Message, Tool, ToolCall, ToolResult, Turn, printable
@@ -150,7 +150,7 @@ class _Loop(Generic[Answered]):
         if self.turns_left > 0:
             return ""
         self.dialogue.forbid_tools()
-        form = f" {structured.wanted(self.call.schema)}" if self.call.schema is not None else ""
+        form = f" {replies.wanted(self.call.schema)}" if self.call.schema is not None else ""
         return f"That was the last turn with tools. Give your answer now, without any.{form}"
 
     def _done(self, each: ToolCall) -> ToolResult:
@@ -165,9 +165,9 @@ class _Loop(Generic[Answered]):
         assert self.call.schema is not None
         try:
             if not alone:
-                raise structured.Unreadable("it was called more than once")
-            value = structured.valid(self.call.schema, each.arguments)
-        except structured.Unreadable as problem:
+                raise replies.Unreadable("it was called more than once")
+            value = replies.valid(self.call.schema, each.arguments)
+        except replies.Unreadable as problem:
             self._once(str(problem))
             return ToolResult(each.id, each.name, f"{problem}; call {ANSWER} again, with all of it", failed=True)
         return Reply(printable(turn.text.strip()) or value.model_dump_json(), value)
@@ -178,8 +178,8 @@ class _Loop(Generic[Answered]):
         if self.call.schema is None:
             return (Reply(text), "") if text else (None, "it is empty")
         try:
-            return Reply(text, structured.read(self.call.schema, turn.text)), ""
-        except structured.Unreadable as problem:
+            return Reply(text, replies.read(self.call.schema, turn.text)), ""
+        except replies.Unreadable as problem:
             return None, str(problem)
 
     def _mend(self, problem: str) -> Turn:
@@ -187,7 +187,7 @@ class _Loop(Generic[Answered]):
         self._once(problem)
         if self.call.schema is None:
             return self.dialogue.say("Your answer was empty. Say in a few words what you did, or what you found.")
-        return self.dialogue.say(structured.mend(self.call.schema, problem))
+        return self.dialogue.say(replies.mend(self.call.schema, problem))
 
     def _once(self, problem: str) -> None:
         """One repair turn is all there is; what is wrong with one answer is mended together."""
@@ -205,12 +205,12 @@ def _prepare(dialogue: Dialogue, tools: Tools, call: Call[Any]) -> None:
     native = None
     if call.schema is not None:
         if dialogue.provider.keeps_schema(bool(offered)):
-            native = structured.portable(call.schema.model_json_schema())
+            native = replies.portable(call.schema.model_json_schema())
         if native is None and offered:
             offered.append(Tool(ANSWER, "Give your answer; this ends the task.", call.schema.model_json_schema()))
             parts.append(f"When you are done, call the tool `{ANSWER}`: nothing else counts as your answer.")
         else:
-            parts.append(structured.wanted(call.schema))
+            parts.append(replies.wanted(call.schema))
     system = "\n\n".join(part for part in parts if part)
     offered.sort(key=lambda tool: tool.name)  # always the same beginning, for the provider's cache
     dialogue.conversation = replace(dialogue.conversation, system=system, tools=tuple(offered), schema=native)

@@ -13,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from raysearch.agents.api.structured import portable
 from raysearch.agents.cli.output import cause_of, count, events, mapping, text
 from raysearch.agents.cli.runner import CliAgent
 from raysearch.agents.cli.turns import NO_KEY, Heard, Start, Turn, toml
 from raysearch.agents.interface import McpServer, Permission
+from raysearch.agents.replies import portable
 from raysearch.errors import EvaluatorFault
 from raysearch.protocols import Completed
 from raysearch.sandbox import read_untrusted

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from raysearch.agents.api import structured
+from raysearch.agents import replies
 from raysearch.agents.cli import programs
 from raysearch.agents.cli.homes import Home, Homes, place, put, set_aside
 from raysearch.agents.cli.output import plain
@@ -196,24 +196,24 @@ class _Asking:
             return self._reply(heard, None)
         try:
             return self._reply(heard, _read(form, heard))
-        except structured.Unreadable as problem:
+        except replies.Unreadable as problem:
             self.record.note(f"unreadable: {problem}")
             first = str(problem)
         if not heard.session:
             raise self._fault(
                 f"the reply could not be read, and there is no session to mend it in: {first}", "unreadable"
             )
-        heard = self._heard(structured.mend(form, first), heard.session)
+        heard = self._heard(replies.mend(form, first), heard.session)
         try:
             return self._reply(heard, _read(form, heard))
-        except structured.Unreadable as problem:
+        except replies.Unreadable as problem:
             raise self._fault(f"the reply could not be read, nor the second one: {problem}", "unreadable") from None
 
     def _prompt(self) -> str:
         form = self.call.schema
         if form is None or self._schema() is not None:
             return self.call.prompt
-        return f"{self.call.prompt}\n\n{structured.wanted(form)}\n"
+        return f"{self.call.prompt}\n\n{replies.wanted(form)}\n"
 
     def _schema(self) -> Mapping[str, Any] | None:
         """The form as the program takes it; None where it takes none."""
@@ -332,8 +332,8 @@ class _Asking:
 def _read(form: type[Any], heard: Heard) -> Any:
     """The reply in its form. Raises Unreadable."""
     if heard.value is not None:
-        return structured.valid(form, heard.value)
-    return structured.read(form, heard.text)
+        return replies.valid(form, heard.value)
+    return replies.read(form, heard.text)
 
 
 def _since(total: Usage, before: Usage) -> Usage:
