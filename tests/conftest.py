@@ -12,6 +12,11 @@ os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("the same each time", derandomize=True, deadline=None)
+settings.register_profile("at random", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "the same each time"))
 
 SLOW = {
     "test_agents_whole_run",

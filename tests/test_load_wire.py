@@ -50,7 +50,7 @@ def messages(framing: Framing, data: bytes, cuts: list[int]) -> list[bytes]:
     return [*found, *framing.end()]
 
 
-payloads = st.lists(st.text(st.characters(blacklist_characters="\r\n"), min_size=1), max_size=6)
+payloads = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1), max_size=6)
 cuts = st.lists(st.integers(0, 10_000), max_size=12)
 
 
@@ -67,10 +67,8 @@ def test_events_come_whole_however_the_network_cuts_them(
 
 @given(payloads, cuts)
 def test_lines_come_whole_with_or_without_an_end(texts: list[str], where: list[int]) -> None:
-    told = [text.strip().encode() for text in texts if text.encode().strip()]
     for stream in ("\n".join(texts).encode(), "".join(f"{text}\n" for text in texts).encode()):
         assert messages(Lines(), stream, where) == [text for text in (t.encode().strip() for t in texts) if text]
-    assert len(told) <= len(texts)
 
 
 @given(st.binary(), cuts)
