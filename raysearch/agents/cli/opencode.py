@@ -64,6 +64,7 @@ class OpenCode(CliAgent):
     title = "OpenCode"
     install = "npm install -g opencode-ai"
     skills_at = PurePosixPath(".config/opencode/skills")
+    sets_aside = (".opencode", "opencode.json", "opencode.jsonc")  # its own switch for these is not always heeded
     upstream = ""
     key_name = ""
 
