@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         TargetError,
         UserError,
     )
-    from raysearch.protocols import Benchmark, Completed, Judge, Mutator, Policy, Sink, View, Workspace
+    from raysearch.protocols import Benchmark, Completed, Judge, Mutator, Policy, Profiler, Sink, View, Workspace
     from raysearch.target import Target, Tunable
     from raysearch.types import (
         SEED,
@@ -32,12 +32,14 @@ if TYPE_CHECKING:
         CandidateId,
         Case,
         Commit,
+        Finding,
         Inspiration,
         Limits,
         Measurement,
         Mutation,
         Objective,
         Outcome,
+        Profile,
         Proposal,
         Stage,
         Usage,
@@ -49,11 +51,11 @@ _HOME = {
         "ConfigError EvaluatorFault Fault LedgerError MutatorFault PluginError RaysearchError Refused RunError "
         "SandboxFault TargetError UserError"
     ),
-    "protocols": "Benchmark Completed Judge Mutator Policy Sink View Workspace",
+    "protocols": "Benchmark Completed Judge Mutator Policy Profiler Sink View Workspace",
     "target": "Target Tunable",
     "types": (
-        "SEED AttemptId Brief Candidate CandidateId Case Commit Inspiration Limits Measurement Mutation Objective "
-        "Outcome Proposal Stage Usage Verdict"
+        "SEED AttemptId Brief Candidate CandidateId Case Commit Finding Inspiration Limits Measurement Mutation "
+        "Objective Outcome Profile Proposal Stage Usage Verdict"
     ),
 }
 
@@ -70,6 +72,7 @@ __all__ = [
     "ConfigError",
     "EvaluatorFault",
     "Fault",
+    "Finding",
     "Inspiration",
     "Judge",
     "LedgerError",
@@ -82,6 +85,8 @@ __all__ = [
     "Outcome",
     "PluginError",
     "Policy",
+    "Profile",
+    "Profiler",
     "Proposal",
     "RaysearchError",
     "Refused",

@@ -1,4 +1,4 @@
-"""The one door for policies, mutators, judges and benchmarks; the built-in ones come through it too.
+"""The one door for policies, mutators, judges, benchmarks and profilers; the built-in ones come through it too.
 
 A plug-in is referred to by the name of an entry point in the group ``raysearch.<kind>``, by
 ``package.module:Class``, or by ``path/to/file.py:Class``. Its options are its constructor's parameters.
@@ -24,13 +24,14 @@ from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, g
 
 from raysearch.errors import PluginError, UserError, nearest
 
-Kind = Literal["policies", "mutators", "judges", "benchmarks", "agents"]
+Kind = Literal["policies", "mutators", "judges", "benchmarks", "profilers", "agents"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 METHODS: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
     "policies": {"ask": ("view", "slots", "rng"), "tell": ("fact",), "best": ("view",)},
     "mutators": {"mutate": ("workspace", "brief", "rng")},
     "judges": {"judge": ("workspace", "brief", "rng")},
     "benchmarks": {"measure": ("workspace", "rng")},
+    "profilers": {"profile": ("workspace", "focus", "rng")},
     "agents": {"ask": ("workspace", "call")},
 }
 OURS = ("population", "mutators", "evaluators")

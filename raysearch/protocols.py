@@ -25,6 +25,7 @@ from raysearch.types import (
     Mutation,
     Objective,
     Outcome,
+    Profile,
     Proposal,
     Result,
     Verdict,
@@ -191,6 +192,15 @@ class Benchmark(Protocol):
     """
 
     def measure(self, workspace: Workspace, rng: random.Random) -> Sequence[Measurement]: ...
+
+
+class Profiler(Protocol):
+    """Explains where the time of a program goes; ``focus`` is what whoever asks wants to know more about.
+
+    Raises `raysearch.errors.Refused` where the program itself is why there is no profile.
+    """
+
+    def profile(self, workspace: Workspace, focus: str, rng: random.Random) -> Profile: ...
 
 
 class OpenAttempt(Protocol):
