@@ -1,0 +1,1 @@
+"""Profilers: where the time of a program goes, told in the same terms whatever the tool (docs/profilers.md)."""
