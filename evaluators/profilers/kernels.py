@@ -19,7 +19,8 @@ _KINDS: tuple[tuple[Bound, re.Pattern[str]], ...] = (
         r"|cuMem|compile|jit", re.I)),
     ("memory", re.compile(
         r"copy|elementwise|vectorized|norm|softmax|embedding|index|gather|scatter|clamp|relu|gelu|silu|swiglu|rope|add|mul"
-        r"|div|sub|fill|zero|transpose|permute|contiguous|reduce|sum|mean|max|dropout|cat|quant|convert|cast|sort|topk", re.I)),
+        r"|div|sub|fill|zero|transpose|permute|contiguous|reduce|sum|mean|max|dropout|cat|quant|convert|cast|sort"
+        r"|topk", re.I)),
 )  # fmt: skip
 """First match first. Products of matrices count as compute and passes over tensors as memory, which holds for large
 ones; small matrices (one token of a language model) are bound by memory too."""

@@ -51,7 +51,11 @@ class Torch(ToolProfiler):
     def obstacle(self, place: Place) -> str:
         first = benchmark_words(place)[0]
         if "python" not in Path(first).name:
-            return "" if self.scope == "marked" else f"torch: {first} is no Python; mark what it measures, scope = 'marked'"
+            return (
+                ""
+                if self.scope == "marked"
+                else f"torch: {first} is no Python; mark what it measures, scope = 'marked'"
+            )
         words = [first, "-c", "import torch.profiler"]
         done = place.run(words, timeout_s=IMPORT_S, cwd="{scratch}", env=environment(place))
         if done.status == 0:
@@ -92,14 +96,18 @@ def read_trace(content: bytes) -> Reading:
         begin, end = min(m.begin for m in marks), max(m.end for m in marks)
         events = [e for e in events if e.end > begin and e.begin < end and e.name != MARK]
     if not events:
-        raise EvaluatorFault(f"{CAPTURE} holds no operator and no kernel: did the benchmark do its work in another process?")
+        raise EvaluatorFault(
+            f"{CAPTURE} holds no operator and no kernel: did the benchmark do its work in another process?"
+        )
     begin = min(m.begin for m in marks) if marks else min(event.begin for event in events)
     end = max(m.end for m in marks) if marks else max(event.end for event in events)
     own = _own_times([event for event in events if event.category in ON_CPU])
     gpu = [event for event in events if event.category in ON_GPU]
     costs, whole_s = _of_gpu(gpu, own, end - begin) if gpu else _of_cpu(own, events, end - begin)
     summary = f"{end - begin:.4g} s traced, {len(events)} events{', GPU' if gpu else ''}."
-    return Reading(tuple(costs), whole_s, summary, {"traced": "what the benchmark marked" if marks else "the whole script"})
+    return Reading(
+        tuple(costs), whole_s, summary, {"traced": "what the benchmark marked" if marks else "the whole script"}
+    )
 
 
 def _own_times(events: Sequence[_Event]) -> dict[tuple[str, str], tuple[float, int]]:
@@ -130,7 +138,9 @@ def _of_cpu(
     for (category, name), (seconds, count) in own.items():
         bound: Bound = "overhead" if category in ("user_annotation", "python_function") else kernel_bound(name)
         what = "operator" if category == "cpu_op" else "Python between operators"
-        costs.append(Cost(name, seconds, bound, f"{what}, {count} calls, {seconds / count * 1e6:.0f} us each of its own"))
+        costs.append(
+            Cost(name, seconds, bound, f"{what}, {count} calls, {seconds / count * 1e6:.0f} us each of its own")
+        )
     busy_s = covered((event.begin, event.end) for event in events)
     if (rest_s := span_s - busy_s) > 0:
         costs.append(Cost("(outside of operators)", rest_s, "overhead", "Python, data loading, waiting"))

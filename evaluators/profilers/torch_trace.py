@@ -1,4 +1,4 @@
-"""PyTorch's profiler around a benchmark, for targets; alone in a benchmark's process, it needs PyTorch and nothing else.
+"""PyTorch's profiler around a benchmark, for targets; it needs PyTorch and, as a script, nothing else.
 
 A benchmark marks what it measures, which costs nothing where nobody profiles:
 
