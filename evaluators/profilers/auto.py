@@ -26,7 +26,7 @@ FILE_BYTES_MAX = 200_000
 
 
 class Auto:
-    """Tries what suits the target in order: a GPU's tool, a language's, a machine's. Options: those of all profilers."""
+    """Tries what suits the target in order: a GPU's tool, a language's, a machine's. Options: those of all."""
 
     name = "auto"
 
@@ -63,24 +63,15 @@ class Auto:
 
     def choices(self, place: Place) -> Iterator[ToolProfiler]:
         """What could tell something about this target, the most telling first."""
-        uses_torch, mainly_native = _uses_torch(place), _mainly_native(place.path)
-        if Path("/dev/nvidiactl").exists():
-            yield Nsys(top=self.top, plain_runs=self.plain_runs)
-        if uses_torch:
-            yield Torch(top=self.top, plain_runs=self.plain_runs)
-        if mainly_native:
-            yield from (
-                Instruments(top=self.top, plain_runs=self.plain_runs),
-                Perf(top=self.top, plain_runs=self.plain_runs),
-            )
+        kinds: list[type[ToolProfiler]] = [Nsys] if Path("/dev/nvidiactl").exists() else []
+        kinds += [Torch] if _uses_torch(place) else []
+        if _mainly_native(place.path):
+            kinds += [Instruments, Perf]
         elif "python" in Path(benchmark_words(place)[0]).name:
-            yield PySpy(top=self.top, plain_runs=self.plain_runs)
-        yield from (
-            Linux(top=self.top, plain_runs=self.plain_runs),
-            Perf(top=self.top, plain_runs=self.plain_runs),
-            Instruments(top=self.top, plain_runs=self.plain_runs),
-            Sample(top=self.top, plain_runs=self.plain_runs),
-        )
+            kinds += [PySpy]
+        kinds += [kind for kind in (Linux, Perf, Instruments, Sample) if kind not in kinds]
+        for kind in kinds:
+            yield kind(top=self.top, plain_runs=self.plain_runs)
 
 
 def _uses_torch(place: Place) -> bool:

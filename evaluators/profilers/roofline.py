@@ -103,7 +103,7 @@ def rates(result: MetricsResult | None) -> Mapping[str, float]:
         have = ", ".join(f"{m.name} ({m.unit or 'no unit'})" for m in result.metrics) if result else "none"
         raise EvaluatorFault(
             f"roofline: the benchmark reports no rate in FLOP/s or B/s; its metrics: {have}. Let it count its "
-            "arithmetic, its traffic or both, and report them as side metrics in these units (GFLOP/s and GB/s do as well)"
+            "arithmetic, its traffic or both, and report them as side metrics in these units (or GFLOP/s and GB/s)"
         )
     return found
 
