@@ -55,8 +55,8 @@ ABOUT: dict[str, str] = {
     "instruments": "functions of a command and all that it starts, on macOS",
 }
 ADVICE: dict[Bound, str] = {
-    "compute": "It computes for all of that time. Do less (a better algorithm, no work that is not needed, results that "
-    "can be kept), or do it with wider instructions, compiled code or more processors.",
+    "compute": "It computes for all of that time. Do less (a better algorithm, no work that is not needed, results "
+    "that can be kept), or do it with wider instructions, compiled code or more processors.",
     "memory": "It waits for memory. Touch less data and touch it in order: smaller types, blocks that fit the caches, "
     "several passes joined into one, copies that need not be, memory used again rather than asked for anew.",
     "io": "It waits for files. Read and write less, in larger pieces, and while other work goes on.",

@@ -3,8 +3,6 @@
 An agent that works on a program in its sandbox gets it by `server`; there the target's places are known from
 ``RAYSEARCH_TARGET`` and its like. People start it with ``--target FOLDER``. What it says is for orientation: nothing
 that comes from here is ever a score.
-
-Method names and messages: https://modelcontextprotocol.io/specification/2025-06-18 (a line of JSON a message).
 """
 
 from __future__ import annotations
@@ -14,11 +12,15 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Annotated, Any
+
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import Field
 
 from evaluators.profilers.known import ABOUT, PROFILERS, explained, table
 from evaluators.profilers.running import Place
@@ -26,15 +28,14 @@ from evaluators.results import clean
 from raysearch import __version__
 from raysearch.agents.interface import McpServer
 from raysearch.config.targets import load_target
-from raysearch.errors import ConfigError, Fault, RaysearchError, Refused, UserError, nearest
+from raysearch.errors import ConfigError, Fault, Refused, UserError, nearest
 from raysearch.repository import Repository
 from raysearch.sandbox import open_sandbox
+from raysearch.sandbox.bare import Bare
 from raysearch.target import EvaluatorCommand, SandboxLimits, Target
 from raysearch.types import Commit, Profile
 from raysearch.workspace import Checkout
 
-PROTOCOL = "2025-06-18"
-LINE_BYTES_MAX = 1_000_000
 KEPT_MAX = 20
 NO_COMMIT = Commit("0" * 40)
 
@@ -58,114 +59,66 @@ def server(target: Target, name: str = "profile") -> McpServer:
 
 
 class Profiling:
-    """Answers the protocol's messages, one at a time; remembers the last profiles for `explain_finding`."""
+    """The tools. One profile is made at a time; the last are remembered for `explain`."""
 
     def __init__(self, given: argparse.Namespace, scratch: Path) -> None:
         self.given, self.scratch = given, scratch
         self.profiles: dict[str, Profile] = {}
         self.made = 0
+        self.alone = threading.Lock()
 
-    def answer(self, asked: Any) -> Mapping[str, Any] | None:
-        """The response to a message; None to a notification. Raises nothing."""
-        if not isinstance(asked, dict) or not isinstance(asked.get("method"), str):
-            return _error(asked.get("id") if isinstance(asked, dict) else None, -32600, "not a request")
-        if "id" not in asked:
-            return None
-        parameters = asked.get("params")
-        parameters = parameters if isinstance(parameters, dict) else {}
-        match asked["method"]:
-            case "initialize":
-                about = {"name": "raysearch-profile", "version": __version__}
-                version = str(parameters.get("protocolVersion", PROTOCOL))
-                result: Any = {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": about}
-            case "ping":
-                result = {}
-            case "tools/list":
-                result = {"tools": TOOLS}
-            case "tools/call":
-                result = self.called(str(parameters.get("name")), parameters.get("arguments") or {})
-            case method:
-                return _error(asked["id"], -32601, f"no method {clean(method, 100)!r}")
-        return {"jsonrpc": "2.0", "id": asked["id"], "result": result}
-
-    def called(self, name: str, arguments: Any) -> Mapping[str, Any]:
-        """What the tool ``name`` says; what goes wrong is said too, as an error of the tool."""
-        tools = {"list_profilers": self.list, "profile": self.profile, "explain_finding": self.explain}
-        try:
-            if name not in tools:
-                raise ConfigError(f"no tool is called {clean(name, 60)!r}.{nearest(name, tools)}")
-            if not isinstance(arguments, dict):
-                raise ConfigError("arguments must be an object")
-            text, data = tools[name](arguments)
-        except Refused as refused:
-            return _said(f"The program cannot be profiled: {refused}", wrong=True)
-        except (Fault, UserError) as error:
-            return _said(str(error), wrong=True)
-        except (RaysearchError, OSError, ValueError) as error:
-            return _said(f"{name} failed: {type(error).__name__}: {clean(str(error), 500)}", wrong=True)
-        return {**_said(text), "structuredContent": data}
-
-    def list(self, arguments: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-        with self.place(arguments) as place:
+    def listed(self, folder: str = "", target: str = "") -> str:
+        """Which there are, and which work here, found out by trying."""
+        with self.alone, self.place(folder, target) as place:
             found = {name: make().obstacle(place) for name, make in PROFILERS.items()}
-        lines = [
-            f"{name}: {ABOUT[name]}. " + (f"NOT HERE: {reason}" if reason else "available")
+        return "\n".join(
+            f"{name}: {ABOUT[name]}. {f'NOT HERE: {reason}' if reason else 'Works here.'}"
             for name, reason in found.items()
-        ]
-        listed = [
-            {"name": n, "about": ABOUT[n], "available": not reason, "reason": reason} for n, reason in found.items()
-        ]
-        return "\n".join(lines), {"profilers": listed}
+        )
 
-    def profile(self, arguments: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-        tool, focus = _text(arguments, "tool", "auto"), _text(arguments, "focus", "")
+    def profiled(self, tool: str = "auto", focus: str = "", folder: str = "", target: str = "") -> str:
         if tool not in PROFILERS:
             raise ConfigError(f"no profiler is called {clean(tool, 60)!r}.{nearest(tool, PROFILERS)}")
-        with self.place(arguments) as place:
+        with self.alone, self.place(folder, target) as place:
             found = PROFILERS[tool]().examine(place, focus)
-        self.made += 1
-        name = f"p{self.made}"
-        self.profiles[name] = found
-        while len(self.profiles) > KEPT_MAX:
-            del self.profiles[next(iter(self.profiles))]
-        text = (
-            f"Profile {name}. {table(found)}\nSay explain_finding(profile={name!r}, finding=1) for more about a line."
-        )
-        return text, {"profile": name, **_plain(found)}
+            self.made += 1
+            name = f"p{self.made}"
+            self.profiles[name] = found
+            while len(self.profiles) > KEPT_MAX:
+                del self.profiles[next(iter(self.profiles))]
+        return f"Profile {name}. {table(found)}\nexplain_finding(profile={name!r}, finding='1') says more about a line."
 
-    def explain(self, arguments: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-        name = _text(arguments, "profile", next(reversed(self.profiles), ""))
-        if name not in self.profiles:
+    def explained(self, finding: str = "1", profile: str = "") -> str:
+        name = profile or next(reversed(self.profiles), "")
+        found = self.profiles.get(name)
+        if found is None:
+            known = nearest(name, self.profiles)
+            raise ConfigError(f"there is no profile {clean(name, 60)!r}.{known} `profile` makes one.")
+        numbers = [str(place) for place in range(1, len(found.findings) + 1)]
+        hits = [item for place, item in zip(numbers, found.findings, strict=True) if finding in (place, item.component)]
+        hits = hits or [item for item in found.findings if finding and finding in item.component]
+        if not hits:
             raise ConfigError(
-                f"there is no profile {clean(name, 60)!r}.{nearest(name, self.profiles)} Call profile first."
+                f"no finding {clean(finding, 60)!r}: a number from 1 to {len(numbers)}, or part of a name"
             )
-        found = self.profiles[name]
-        wanted = arguments.get("finding", 1)
-        if isinstance(wanted, str) and not wanted.isdigit():
-            hits = [place for place, finding in enumerate(found.findings, 1) if wanted in finding.component]
-            wanted = hits[0] if hits else 0
-        if isinstance(wanted, bool) or not isinstance(wanted, int | str) or not 1 <= int(wanted) <= len(found.findings):
-            raise ConfigError(
-                f"finding must be a number from 1 to {len(found.findings)}, or part of a component's name"
-            )
-        finding = found.findings[int(wanted) - 1]
-        return explained(found, finding), {"profile": name, "finding": asdict(finding)}
+        return explained(found, hits[0])
 
     @contextmanager
-    def place(self, arguments: Mapping[str, Any]) -> Iterator[Place]:
-        """The program in a folder, ready to be run."""
-        folder = Path(_text(arguments, "folder", self.given.folder)).resolve()
-        if not folder.is_dir():
-            raise ConfigError(f"there is no folder {folder}")
-        target = self.target(_text(arguments, "target", self.given.target))
+    def place(self, folder: str, target: str) -> Iterator[Place]:
+        """The program in a folder, ready to be run. Raises UserError."""
+        program = Path(folder or self.given.folder).resolve()
+        if not program.is_dir():
+            raise ConfigError(f"there is no folder {program}")
+        judged_by = self.target(target or self.given.target)
         with tempfile.TemporaryDirectory(dir=self.scratch) as work:
             Path(work).chmod(0o755)
             scratch = Path(work, "scratch")
             scratch.mkdir()
             repository = Repository.create(Path(work, "none"))
-            sandbox = open_sandbox(self.given.sandbox)
-            kept = Path(self.given.keep) if self.given.keep else None
-            yield Checkout(folder, NO_COMMIT, scratch, target, repository, sandbox, kept=kept, evaluating=False)
+            # Within another sandbox there are no control groups to be had, and nothing of others' to sweep.
+            sandbox = Bare() if self.given.sandbox == "none" else open_sandbox(self.given.sandbox)
+            kept = Path(self.given.keep or Path(work, "kept"))
+            yield Checkout(program, NO_COMMIT, scratch, judged_by, repository, sandbox, kept=kept, evaluating=False)
 
     def target(self, name: str) -> Target:
         """Raises UserError."""
@@ -185,10 +138,9 @@ class Profiling:
 
 def _benchmark(text: str) -> Mapping[str, Any]:
     """What `server` wrote about a benchmark, or a person. Raises ConfigError."""
-    defaults = {"folder": ".", "timeout_s": 300.0, "memory_mb": 4096, "environment": {}}
+    told: dict[str, Any] = {"folder": ".", "timeout_s": 300.0, "memory_mb": 4096, "environment": {}}
     try:
-        found = json.loads(text)
-        told = {**defaults, **found}
+        told |= json.loads(text)
         command, environment = told["command"], told["environment"]
         fits = isinstance(command, list) and command and isinstance(environment, dict)
         fits = fits and all(isinstance(word, str) for word in [*command, told["folder"], *environment.values()])
@@ -196,84 +148,55 @@ def _benchmark(text: str) -> Mapping[str, Any]:
     except (ValueError, TypeError, KeyError):
         fits = False
     if not fits:
-        raise ConfigError(
-            '--benchmark must be JSON, as in \'{"command": ["python", "bench.py"], "folder": "benchmark"}\''
-        )
+        example = '{"command": ["python", "bench.py"], "folder": "benchmark"}'
+        raise ConfigError(f"--benchmark must be JSON, as in '{example}'")
     return told
 
 
-def _text(arguments: Mapping[str, Any], key: str, default: str) -> str:
-    value = arguments.get(key, default)
-    if not isinstance(value, str) or "\0" in value:
-        raise ConfigError(f"{key} must be text")
-    return value or default
+Folder = Annotated[str, Field(description="The program's folder; empty: the one that is worked on.")]
+TargetFolder = Annotated[str, Field(description="The target's folder; empty: the one that is known here.")]
 
 
-def _plain(profile: Profile) -> Mapping[str, Any]:
-    return asdict(replace(profile, conditions=dict(profile.conditions)))
+def served(profiling: Profiling) -> MCPServer[None]:
+    """The server; what goes wrong in a tool is said as that tool's error."""
+    mcp = MCPServer("raysearch-profile", version=str(__version__), log_level="ERROR")
+
+    @mcp.tool(structured_output=False)
+    def list_profilers(folder: Folder = "", target: TargetFolder = "") -> str:
+        """Which profilers there are, what each tells, and whether it works here (else why not)."""
+        return _told(lambda: profiling.listed(folder, target))
+
+    @mcp.tool(structured_output=False)
+    def profile(
+        tool: Annotated[str, Field(description=f"One of {', '.join(PROFILERS)}.")] = "auto",
+        focus: Annotated[str, Field(description="Names (functions, files, kernels) to say more about.")] = "",
+        folder: Folder = "",
+        target: TargetFolder = "",
+    ) -> str:
+        """Run the target's benchmark on the program, plain and under a profiler, and say where the time goes:
+        components, shares, what holds each back, evidence. Takes as long as the benchmark, twice. Never scored."""
+        return _told(lambda: profiling.profiled(tool, focus, folder, target))
+
+    @mcp.tool(structured_output=False)
+    def explain_finding(
+        finding: Annotated[str, Field(description="Its number, from 1, or part of its name.")] = "1",
+        profile: Annotated[str, Field(description="As `profile` named it; empty: the last.")] = "",
+    ) -> str:
+        """More about one line of a profile: what its bound means, what usually helps, what could be won at most."""
+        return _told(lambda: profiling.explained(finding, profile))
+
+    return mcp
 
 
-def _said(text: str, *, wrong: bool = False) -> dict[str, Any]:
-    return {"content": [{"type": "text", "text": text}], "isError": wrong}
-
-
-def _error(number: Any, code: int, message: str) -> dict[str, Any]:
-    return {"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": message}}
-
-
-def _tool(name: str, about: str, properties: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"name": name, "description": about, "inputSchema": {"type": "object", "properties": properties}}
-
-
-_FOLDERS = {
-    "folder": {"type": "string", "description": "The program's folder; by default the one that is worked on."},
-    "target": {"type": "string", "description": "The target's folder; by default the one that is known here."},
-}
-TOOLS = [
-    _tool(
-        "list_profilers",
-        "Which profilers there are, what each tells, and whether it works here (else why not).",
-        _FOLDERS,
-    ),
-    _tool(
-        "profile",
-        "Run the target's benchmark on the program under a profiler, and plain to know how much that slows it down. "
-        "Says where the time goes: components, shares, what holds each back, evidence. Takes as long as the benchmark, "
-        "twice.",
-        {
-            "tool": {"type": "string", "enum": list(PROFILERS), "description": "By default auto."},
-            "focus": {"type": "string", "description": "Names (functions, files, kernels) to say more about."},
-            **_FOLDERS,
-        },
-    ),
-    _tool(
-        "explain_finding",
-        "More about one line of a profile: what its bound means, what usually helps, what could be won at most.",
-        {
-            "profile": {"type": "string", "description": "As named by `profile`; by default the last."},
-            "finding": {"type": ["integer", "string"], "description": "Its number, from 1, or part of its name."},
-        },
-    ),
-]
-
-
-def serve(profiling: Profiling, asked: IO[bytes], answers: IO[bytes]) -> None:
-    """Answer line by line until there are no more."""
-    while line := asked.readline(LINE_BYTES_MAX + 1):
-        if len(line) > LINE_BYTES_MAX:
-            while line and not line.endswith(b"\n"):
-                line = asked.readline(LINE_BYTES_MAX)
-            said: Mapping[str, Any] | None = _error(None, -32600, f"longer than {LINE_BYTES_MAX} bytes")
-        elif not line.strip():
-            continue
-        else:
-            try:
-                said = profiling.answer(json.loads(line))
-            except (ValueError, RecursionError) as error:
-                said = _error(None, -32700, f"not JSON: {clean(str(error), 100)}")
-        if said is not None:
-            answers.write(json.dumps(said).encode() + b"\n")
-            answers.flush()
+def _told(work: Callable[[], str]) -> str:
+    try:
+        return work()
+    except Refused as refused:
+        raise ToolError(f"The program cannot be profiled: {refused}") from None
+    except (Fault, UserError) as error:
+        raise ToolError(str(error)) from None
+    except Exception as error:  # the tool breaks, its server goes on
+        raise ToolError(f"{type(error).__name__}: {clean(str(error), 500)}") from None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -286,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="raysearch-profile-") as scratch:
         Path(scratch).chmod(0o755)
-        serve(Profiling(given, Path(scratch)), sys.stdin.buffer, sys.stdout.buffer)
+        served(Profiling(given, Path(scratch))).run()
     return 0
 
 
