@@ -70,6 +70,20 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditRules:
+    """What a target wants of the cheating audit (`evaluators.audit`)."""
+
+    forbid_imports: tuple[str, ...] = ()
+    """Modules that no program may import, with all that is below them."""
+    forbid_names: tuple[str, ...] = ()
+    """Functions and attributes that no program may use, as in ``scipy.optimize.minimize`` or ``lru_cache``."""
+    allow: tuple[str, ...] = ()
+    """Rules that are switched off."""
+    traced: bool = True
+    """Whether checker and benchmark may be run once more, to see what a program opens, starts and replaces."""
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """Objective, reference, accuracy checker, benchmark and rules. Paths are absolute."""
 
@@ -89,6 +103,7 @@ class Target:
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables set for candidate, checker and benchmark."""
     limits: SandboxLimits = SandboxLimits()
+    audit: AuditRules = AuditRules()
     warm: tuple[str, ...] = ()
     """Modules that Python evaluators find imported already; empty: every evaluation starts a Python of its own."""
     resources: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from raysearch.config.problems import sentences
 from raysearch.config.toml import Document, is_there, read
 from raysearch.config.values import Amount, Finite, Seconds, Table, Texts
 from raysearch.errors import TargetError, nearest
-from raysearch.target import SandboxLimits, Tunable
+from raysearch.target import AuditRules, SandboxLimits, Tunable
 from raysearch.types import Goal, Objective
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}", re.ASCII)
@@ -118,6 +118,38 @@ class ResourcesTable(Table):
         }
 
 
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_RULE = re.compile(r"[a-z]+(-[a-z]+)*")
+
+
+class AuditTable(Table):
+    """``[audit]``: what is forbidden beside what always is, and which rules do not fit this target."""
+
+    forbid_imports: Texts = ()
+    forbid_names: Texts = ()
+    allow: Texts = ()
+    traced: bool = True
+
+    @field_validator("forbid_imports", "forbid_names")
+    @classmethod
+    def _names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not _DOTTED.fullmatch(name):
+                raise ValueError(f"should hold names such as 'scipy.optimize', which {name!r} is not")
+        return names
+
+    @field_validator("allow")
+    @classmethod
+    def _rules(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not _RULE.fullmatch(name):
+                raise ValueError(f"should hold names of rules such as 'network', which {name!r} is not")
+        return names
+
+    def rules(self) -> AuditRules:
+        return AuditRules(**self.model_dump())
+
+
 class CheckTable(Table):
     """``[check]``: what `raysearch check` must know. No part of the target itself."""
 
@@ -165,6 +197,7 @@ class TargetFile(Table):
     benchmark: EvaluatorTable | None = None
     candidate: CandidateTable = CandidateTable()
     limits: LimitsTable = LimitsTable()
+    audit: AuditTable = AuditTable()
     warm: WarmTable = WarmTable()
     environment: dict[str, str] = Field(default_factory=dict)
     resources: ResourcesTable = ResourcesTable()

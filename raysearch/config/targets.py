@@ -36,7 +36,7 @@ from raysearch.config.target_file import (
 )
 from raysearch.config.toml import at_home, is_there, read_text, shown, written, written_key
 from raysearch.errors import TargetError
-from raysearch.target import EvaluatorCommand, Target
+from raysearch.target import AuditRules, EvaluatorCommand, Target
 from raysearch.types import Objective
 
 
@@ -112,6 +112,7 @@ def _load(places: _Places, flags: Sequence[str]) -> Target:
         recipes=recipes,
         environment=dict(file.environment),
         limits=file.limits.limits(),
+        audit=file.audit.rules(),
         warm=file.warm.imports,
         resources=file.resources.resources(),
         program_mb_max=file.candidate.program_mb_max,
@@ -208,6 +209,7 @@ def _with_digests(target: Target) -> Target:
         repr(resources),
         *([digest(Part(target.root / RECIPES))] if target.recipes else []),
         *([repr(target.warm)] if target.warm else []),
+        *([repr(target.audit)] if target.audit != AuditRules() else []),
     )
     return replace(target, checker=checker, benchmark=benchmark, digest=whole)
 
@@ -275,6 +277,7 @@ def _target_toml(target: Target) -> str:
         ),
         _table("[candidate]", {"editable": target.editable, "program_mb_max": target.program_mb_max}),
         _table("[limits]", asdict(target.limits)),
+        *([_table("[audit]", asdict(target.audit))] if target.audit != AuditRules() else []),
         *([_table("[warm]", {"imports": target.warm})] if target.warm else []),
         _table("[environment]", target.environment),
         *(
