@@ -75,9 +75,9 @@ class Torch(ToolProfiler):
 class _Event:
     __slots__ = ("args", "begin", "category", "end", "name", "place")
 
-    def __init__(self, found: Mapping[str, Any]) -> None:
+    def __init__(self, found: Mapping[str, Any], zero_us: float) -> None:
         self.category, self.name = str(found.get("cat", "")).lower(), str(found["name"])
-        self.begin = float(found["ts"]) / 1e6
+        self.begin = (float(found["ts"]) - zero_us) / 1e6
         self.end = self.begin + max(0.0, float(found["dur"])) / 1e6
         self.place = (str(found.get("pid")), str(found.get("tid")))
         self.args: Mapping[str, Any] = found.get("args") or {}
@@ -90,7 +90,9 @@ def read_trace(content: bytes) -> Reading:
     Where the benchmark marked what it measures, that alone.
     """
     found = json_of(content, CAPTURE)
-    events = [_Event(event) for event in found["traceEvents"] if event.get("ph") == "X" and "dur" in event]
+    told = [event for event in found["traceEvents"] if event.get("ph") == "X" and "dur" in event]
+    zero_us = min((float(event["ts"]) for event in told), default=0.0)  # microseconds since 1970 leave few digits
+    events = [_Event(event, zero_us) for event in told]
     events = [event for event in events if event.category in (*ON_GPU, *ON_CPU)]
     if marks := [event for event in events if event.name == MARK]:
         begin, end = min(m.begin for m in marks), max(m.end for m in marks)

@@ -17,6 +17,9 @@ from raysearch.types import Bound
 
 LINES_MAX = 1_000_000
 _PY_SPY_FRAME = re.compile(r"^(?P<name>.*) \((?P<file>.+?)(?::(?P<line>\d+))?\)$")
+_PROCESS = re.compile(r"^process \d+:|^\"\"$")
+"""py-spy's own outermost frame."""
+NO_STACK = "(no stack)"
 _SECONDS = {"nanoseconds": 1e-9, "microseconds": 1e-6, "milliseconds": 1e-3, "seconds": 1.0}
 
 
@@ -75,7 +78,7 @@ def folded(content: bytes, what: str) -> Leaves:
         if not stack or not count.isdigit() or len(count) > 15:
             bad += bool(line.strip())
             continue
-        frames = [frame for frame in stack.split(";") if frame and frame != '""']
+        frames = [frame for frame in stack.split(";") if frame and not _PROCESS.match(frame)] or [NO_STACK]
         names = [_named(frame) for frame in frames]
         place = _PY_SPY_FRAME.match(frames[-1]) if frames else None
         leaves.add(names, float(count), place["line"] or "" if place else "")
@@ -109,7 +112,8 @@ def speedscope(content: bytes, what: str) -> tuple[Leaves, float]:
             if any(not isinstance(index, int) or not 0 <= index < len(names) for index in stack):
                 raise EvaluatorFault(f"{what} names a frame that is not in its list of {len(names)}")
             line = str(frames[stack[-1]].get("line") or "") if stack else ""
-            leaves.add([names[index] for index in stack], float(weight) * scale, line)
+            kept = [names[index] for index in stack if not _PROCESS.match(names[index])]
+            leaves.add(kept or [NO_STACK], float(weight) * scale, line)
     return leaves, longest
 
 
