@@ -7,6 +7,17 @@ either may see, `sweep` for what a dead driver may have left.
 from raysearch.process.command import run_guarded
 from raysearch.process.environment import clean_environment
 from raysearch.process.guarded import Confinement, Ending, GuardedProcess
+from raysearch.process.hold import Hold, Spending
 from raysearch.process.strays import strays, sweep
 
-__all__ = ["Confinement", "Ending", "GuardedProcess", "clean_environment", "run_guarded", "strays", "sweep"]
+__all__ = [
+    "Confinement",
+    "Ending",
+    "GuardedProcess",
+    "Hold",
+    "Spending",
+    "clean_environment",
+    "run_guarded",
+    "strays",
+    "sweep",
+]

@@ -98,7 +98,8 @@ def run_guarded(
         started_s = time.monotonic()
         for pipe in (out, err):
             pipe.let_go()
-        ending, ended_by = _follow(process, (out, err), _Bounds(timeout_s, cancel, watch), grace_s)
+        with _counted(process, confinement):
+            ending, ended_by = _follow(process, (out, err), _Bounds(timeout_s, cancel, watch), grace_s)
         took_s = time.monotonic() - started_s
         out.drain()
         err.drain()
@@ -113,6 +114,20 @@ def run_guarded(
         ended_by=ended_by,
         leftovers=ending.leftovers,
     )
+
+
+@contextmanager
+def _counted(process: GuardedProcess, confinement: Confinement) -> Iterator[None]:
+    """Tell whoever lent devices to the command what it spends."""
+    spending = confinement.hold.spending
+    if spending is None:
+        yield
+        return
+    spending.began(process.root)
+    try:
+        yield
+    finally:
+        spending.ended(process.root, process.ending.cpu_s if process.ending else 0.0)
 
 
 def _by_kernel(ending: Ending, confinement: Confinement) -> str:

@@ -120,6 +120,11 @@ class Zygote:
             raise
 
     @property
+    def root(self) -> int:
+        """At the top of its processes, and of all that it forks."""
+        return self._process.root
+
+    @property
     def alive(self) -> bool:
         return not self.ends_within(0.0)
 
@@ -171,6 +176,10 @@ class _Forked:
 
     def __init__(self, zygote: Zygote) -> None:
         self._zygote = zygote
+
+    @property
+    def pid(self) -> int:
+        return self._zygote.root
 
     def wait(self) -> int:
         return 0

@@ -58,6 +58,8 @@ class Order:
         self.detach, self.locale = False, True
         self.grace_s = 0.0
         self.join: list[int] = []
+        self.fences: list[int] = []
+        self.cpus: list[int] = []
         self.writable: list[str] = []
         self.rlimits: list[tuple[int, int]] = []
         for word in words[:cut]:
@@ -70,8 +72,10 @@ class Order:
                 setattr(self, name, value == "1")
             elif name == "grace":
                 self.grace_s = float(value)
-            elif name == "join":
-                self.join.append(int(value))
+            elif name in ("join", "fence"):
+                (self.join if name == "join" else self.fences).append(int(value))
+            elif name == "cpus":
+                self.cpus = [int(number) for number in value.split(",")]
             elif name == "writable":
                 self.writable.append(value)
             elif name == "rlimit":
@@ -83,7 +87,7 @@ class Order:
     @property
     def own(self) -> list[int]:
         """Open files that are for the guard, not for the command."""
-        return [number for number in (self.leash, self.filter, self.ruleset, *self.join) if number >= 0]
+        return [number for number in (self.leash, self.filter, self.ruleset, *self.join, *self.fences) if number >= 0]
 
 
 def parents() -> dict[int, tuple[int, str, str]]:
@@ -175,7 +179,7 @@ class Guard:
             os.dup2(null, number)
         os.close(null)
         for number in self.order.own:
-            if number != self.order.leash:
+            if number != self.order.leash and number not in self.order.fences:  # these, until the tree is gone
                 os.close(number)
         if self.hatch:
             self.supervisor = self.hatch.receive()
@@ -200,6 +204,8 @@ class Guard:
         os.setsid()
         for number in order.join:
             os.write(number, b"0")  # into the cgroup: 0 is whoever writes
+        if order.cpus and LINUX:
+            os.sched_setaffinity(0, order.cpus)
         if LINUX:
             self.libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
             prefer_as_victim()

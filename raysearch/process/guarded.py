@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Protocol
 
 from raysearch.errors import SandboxFault
+from raysearch.process.hold import NOTHING, Hold, parent_of
 
 GUARD = Path(__file__).with_name("guard.py")
 BARS = Path(__file__).with_name("bars.py")
@@ -36,7 +37,7 @@ class Confinement:
     a ``resource.RLIMIT_*`` number and a bound in that limit's own unit. ``cgroup_fds`` are open ``cgroup.procs``
     files; ``uid`` is the user and group to become (root only). ``ruleset`` is an open Landlock ruleset, ``filter``
     a seccomp program (an array of ``struct sock_filter``); calls that it hands on change modes and times of files, if
-    these lie below ``writable``. ``fds`` are for the enclosure itself.
+    these lie below ``writable``. ``fds`` are for the enclosure itself. ``hold`` is what the command has to itself.
     """
 
     enclosure: tuple[str, ...] = ()
@@ -48,6 +49,7 @@ class Confinement:
     filter: bytes = b""
     writable: tuple[str, ...] = ()
     fds: tuple[int, ...] = ()
+    hold: Hold = NOTHING
 
     def words(self, *, cwd: str | Path, grace_s: float, run: str, locale: bool) -> list[str]:
         """What a guard is told, beside what it is given open (see `opened`)."""
@@ -55,6 +57,7 @@ class Confinement:
         words += [f"rlimit={which}:{most}" for which, most in self.rlimits]
         words += [f"uid={self.uid}"] if self.uid is not None else []
         words += [f"writable={folder}" for folder in self.writable]
+        words += [f"cpus={','.join(map(str, self.hold.cpus))}"] if self.hold.cpus else []
         words += [] if self.enclosure else ["detach=1"]
         words += [f"run={run}"] if run else []
         return words if locale else [*words, "locale=0"]
@@ -63,6 +66,7 @@ class Confinement:
     def opened(self) -> Iterator[list[tuple[str, int]]]:
         """Open files that a guard is given: the word for each, and its number."""
         files = [("join", number) for number in self.cgroup_fds]
+        files += [("fence", number) for number in self.hold.fences]
         files += [("ruleset", self.ruleset)] if self.ruleset is not None else []
         if not self.filter:
             yield files
@@ -98,6 +102,11 @@ class Ending:
 class Starter(Protocol):
     """What started a guard and ends with it."""
 
+    @property
+    def pid(self) -> int:
+        """At the top of an enclosure's processes, as this machine sees it."""
+        ...
+
     def wait(self) -> int: ...
     def kill(self) -> None: ...
 
@@ -112,6 +121,8 @@ class GuardedProcess:
     def __init__(self, starter: Starter, leash: socket.socket, grace_s: float, enclosed: bool) -> None:
         self.pid = 0
         """Of the command, as its guard sees it (in its own pid namespace, if it has one)."""
+        self.root = starter.pid if enclosed else 0
+        """A process of this machine below which the whole tree is, the guard's or one above it; 0: it is gone."""
         self._starter = starter
         self._leash = leash
         self._grace_s = grace_s
@@ -256,6 +267,7 @@ class GuardedProcess:
         word, _, rest = line.partition(" ")
         if word == "pid":
             self.pid = int(rest)
+            self.root = self.root or parent_of(self.pid)
         elif word == "left":
             self._leftovers.append(rest)
         elif word == "end":

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 
-from raysearch.process import Confinement, run_guarded
+from raysearch.process import Confinement, Hold, run_guarded
+from raysearch.process.hold import NOTHING
 from raysearch.protocols import Completed
 from raysearch.sandbox.cgroups import Home
 from raysearch.sandbox.interface import Mount
@@ -37,6 +38,7 @@ class Bare:
         limits: SandboxLimits,
         timeout_s: float,
         cancel: threading.Event | None = None,
+        hold: Hold = NOTHING,
     ) -> Completed:
         sources = [mount.source for mount in writable]
         with (
@@ -46,12 +48,12 @@ class Bare:
             return run_guarded(
                 command,
                 cwd=cwd.source,
-                env={**env, "HOME": str(private), "TMPDIR": str(private)},
+                env={**env, **hold.environment, "HOME": str(private), "TMPDIR": str(private)},
                 timeout_s=timeout_s,
                 grace_s=0.0,
                 output_kb=limits.output_kb,
                 cancel=cancel,
                 run=self.run_name,
-                confinement=Confinement(rlimits=enforcement.rlimits, cgroup_fds=enforcement.cgroup_fds),
+                confinement=Confinement(rlimits=enforcement.rlimits, cgroup_fds=enforcement.cgroup_fds, hold=hold),
                 watch=enforcement.watch,
             )

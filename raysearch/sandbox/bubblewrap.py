@@ -20,8 +20,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from raysearch.errors import require
-from raysearch.process import Confinement, run_guarded
+from raysearch.process import Confinement, Hold, run_guarded
 from raysearch.process.guarded import BARS, GUARD
+from raysearch.process.hold import NOTHING
 from raysearch.protocols import Completed
 from raysearch.sandbox import rulesets, seccomp, view
 from raysearch.sandbox.cgroups import Home
@@ -65,6 +66,7 @@ class Bubblewrap:
         limits: SandboxLimits,
         timeout_s: float,
         cancel: threading.Event | None = None,
+        hold: Hold = NOTHING,
     ) -> Completed:
         below = (cwd.source.is_relative_to(mount.source) for mount in (*readable, *writable))
         require(any(below), "the working directory is at or below one of the mounts")
@@ -75,13 +77,13 @@ class Bubblewrap:
             return run_guarded(
                 command,
                 cwd=cwd.inside,
-                env={**env, "HOME": PRIVATE, "TMPDIR": PRIVATE},
+                env={**env, **hold.environment, "HOME": PRIVATE, "TMPDIR": PRIVATE},
                 timeout_s=timeout_s,
                 grace_s=0.0,
                 output_kb=limits.output_kb,
                 cancel=cancel,
                 run=self.run_name,
-                confinement=replace(confinement, enclosure=enclosure, guard=GUARD_INSIDE, fds=fds),
+                confinement=replace(confinement, enclosure=enclosure, guard=GUARD_INSIDE, fds=fds, hold=hold),
                 watch=watch,
             )
 

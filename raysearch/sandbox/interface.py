@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from raysearch.process import Hold
+from raysearch.process.hold import NOTHING
 from raysearch.protocols import Completed
 from raysearch.target import SandboxLimits
 
@@ -49,10 +51,12 @@ class Sandbox(Protocol):
         limits: SandboxLimits,
         timeout_s: float,
         cancel: threading.Event | None = None,
+        hold: Hold = NOTHING,
     ) -> Completed:
         """Run ``command`` in ``cwd`` (one of the mounts); return when all that it started is gone.
 
-        The environment is ``env`` with HOME and TMPDIR set to a private folder that is gone afterwards.
+        The environment is ``env`` with HOME and TMPDIR set to a private folder that is gone afterwards. ``hold`` is
+        what the command has to itself.
         ``ended_by`` of the answer is ``time``, ``memory``, ``processes``, ``cpu``, ``output``, ``files`` (too much
         written into the writable mounts), ``cancelled``, or nothing; a limit that was reached is named whether or
         not the command coped with it. Raises SandboxFault if the sandbox cannot be set up.

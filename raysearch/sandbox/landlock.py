@@ -25,7 +25,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from raysearch.errors import SandboxFault, require
-from raysearch.process import Confinement, run_guarded
+from raysearch.process import Confinement, Hold, run_guarded
+from raysearch.process.hold import NOTHING
 from raysearch.protocols import Completed
 from raysearch.sandbox import rulesets, seccomp, view
 from raysearch.sandbox.cgroups import Home
@@ -76,6 +77,7 @@ class Landlock:
         limits: SandboxLimits,
         timeout_s: float,
         cancel: threading.Event | None = None,
+        hold: Hold = NOTHING,
     ) -> Completed:
         with (
             private_folder() as private,
@@ -84,13 +86,13 @@ class Landlock:
             return run_guarded(
                 command,
                 cwd=cwd.source,
-                env={**env, "HOME": str(private), "TMPDIR": str(private)},
+                env={**env, **hold.environment, "HOME": str(private), "TMPDIR": str(private)},
                 timeout_s=timeout_s,
                 grace_s=0.0,
                 output_kb=limits.output_kb,
                 cancel=cancel,
                 run=self.run_name,
-                confinement=confinement,
+                confinement=replace(confinement, hold=hold),
                 watch=watch,
             )
 

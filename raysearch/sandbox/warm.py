@@ -14,15 +14,17 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from raysearch.errors import SandboxFault
-from raysearch.process import GuardedProcess, run_guarded
+from raysearch.process import GuardedProcess, Hold, run_guarded
 from raysearch.process.forked import Refused, Room, Zygote
 from raysearch.process.guarded import Confinement
+from raysearch.process.hold import NOTHING
 from raysearch.protocols import Completed
 from raysearch.sandbox import seccomp
 from raysearch.sandbox.bubblewrap import Bubblewrap
@@ -91,7 +93,9 @@ class Warm:
         limits: SandboxLimits,
         timeout_s: float,
         cancel: threading.Event | None = None,
+        hold: Hold = NOTHING,
     ) -> Completed:
+        env = {**env, **hold.environment}
         with ExitStack() as stack:
             try:
                 script = self._script(command, cwd, [*readable, *writable])
@@ -110,6 +114,7 @@ class Warm:
                     limits=limits,
                     timeout_s=timeout_s,
                     cancel=cancel,
+                    hold=hold,
                 )
             return run_guarded(
                 command[1:],
@@ -120,7 +125,7 @@ class Warm:
                 output_kb=limits.output_kb,
                 cancel=cancel,
                 run=self._sandbox.run_name,
-                confinement=confinement,
+                confinement=replace(confinement, hold=hold),
                 watch=watch,
                 start=partial(self._forked, kind, room),
             )
