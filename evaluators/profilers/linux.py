@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from evaluators.profilers.findings import TOP, Cost, Reading, percent, waits_for
@@ -22,6 +23,8 @@ from raysearch.types import Bound
 
 KERNEL_HEAVY = 0.4
 """Share of processor time in the kernel from which a component counts as overhead (or memory, where it faults)."""
+ENOUGH_S = 0.05
+"""Processor time of a process, which is counted in hundredths of a second, from which its kernel's share is taken."""
 FAULTS_HEAVY_S = 20_000
 """Page faults in a second of processor time from which they are why."""
 
@@ -62,9 +65,10 @@ def read_observed(content: bytes) -> Reading:
     wall_s, user_s, system_s = (number(found, key) for key in ("wall_s", "user_s", "system_s"))
     cpu_s = user_s + system_s
     kernel = _heavy(found, cpu_s, system_s)
-    stacks = _Stacks(found)
-    threads = [thread for thread in _listed(found, "threads") if thread.get("pid") not in stacks.pids]
-    costs = stacks.running(kernel)
+    seen = _listed(found, "threads")
+    stacks = _Stacks(found, _heavy_processes(seen, kernel))
+    threads = [thread for thread in seen if thread.get("pid") not in stacks.pids]
+    costs = stacks.running()
     costs += [_native(thread, kernel) for thread in threads]
     sampled_s = sum(cost.seconds for cost in costs)
     if (rest_s := cpu_s - stacks.samplers_s - sampled_s) > 0:
@@ -82,16 +86,19 @@ def read_observed(content: bytes) -> Reading:
 class _Stacks:
     """What the samplers in Python processes counted."""
 
-    def __init__(self, found: Mapping[str, Any]) -> None:
+    def __init__(self, found: Mapping[str, Any], bounds: Mapping[object, Bound]) -> None:
         roots = [str(root) for root in found.get("roots", [])]
         source = {(str(name), line): str(text) for name, line, text in found.get("source", [])}
         self.pids: set[int] = set()
         self.samplers_s = 0.0
         self.looks = 0
-        self.busy, self.idle = Leaves(), Leaves()
+        self.busy: dict[Bound, Leaves] = defaultdict(Leaves)
+        self.idle = Leaves()
         self.why: dict[str, dict[Bound, float]] = defaultdict(lambda: defaultdict(float))
         for process in _listed(found, "processes"):
-            self.pids.add(int(number(process, "pid")))
+            pid = int(number(process, "pid"))
+            self.pids.add(pid)
+            busy = self.busy[bounds.get(pid, bounds[None])]
             self.samplers_s += number(process, "sampler_s")
             self.looks += int(number(process, "looks"))
             frames = [(str(name), str(function)) for name, function in process["frames"]]
@@ -101,27 +108,22 @@ class _Stacks:
                     raise EvaluatorFault(f"{OBSERVED} names a frame that is not in its list of {len(frames)}")
                 if not indices:
                     continue
-                self._add([named[index] for index in reversed(indices)], frames[indices[0]], line, source, on, off)
+                text = source.get((frames[indices[0]][0], line), "")
+                self._add(busy, [named[index] for index in reversed(indices)], line, text, on, off)
 
-    def _add(
-        self,
-        stack: list[str],
-        leaf: tuple[str, str],
-        line: int,
-        source: Mapping[tuple[str, int], str],
-        on: float,
-        off: float,
-    ) -> None:
-        text = source.get((leaf[0], line), "")
+    def _add(self, busy: Leaves, stack: list[str], line: int, text: str, on: float, off: float) -> None:
         place = f"{line} `{clean(text, 80)}`" if text else str(line)
-        self.busy.add(stack, on, place)
+        busy.add(stack, on, place)
         self.idle.add(stack, off, place)
         if off > 0:
             bound = waits_for(text)
-            self.why[stack[-1]][bound if bound != "unknown" else waits_for(" ".join((*leaf, *stack[-3:])))] += off
+            self.why[stack[-1]][bound if bound != "unknown" else waits_for(" ".join(stack[-3:]))] += off
 
-    def running(self, kernel: Bound) -> list[Cost]:
-        return self.busy.costs(1.0, lambda _: kernel)
+    def running(self) -> list[Cost]:
+        costs: list[Cost] = []
+        for bound, leaves in self.busy.items():
+            costs += [replace(cost, bound=bound) for cost in leaves.costs(1.0, waits_for)]
+        return costs
 
     def waiting(self) -> list[Cost]:
         costs = self.idle.costs(1.0, lambda name: max(self.why[name], key=lambda bound: self.why[name][bound]))
@@ -140,6 +142,19 @@ def _heavy(found: Mapping[str, Any], cpu_s: float, system_s: float) -> Bound:
     if cpu_s <= 0 or system_s / cpu_s < KERNEL_HEAVY:
         return "compute"
     return "memory" if number(found, "minor_faults") / cpu_s > FAULTS_HEAVY_S else "overhead"
+
+
+def _heavy_processes(threads: Sequence[Mapping[str, Any]], overall: Bound) -> Mapping[object, Bound]:
+    """The same for each process of which enough was seen; under None, for all others."""
+    used: dict[object, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for thread in threads:
+        used[thread.get("pid")][0] += number(thread, "user_s")
+        used[thread.get("pid")][1] += number(thread, "system_s")
+    bounds: dict[object, Bound] = {None: overall}
+    for pid, (user_s, system_s) in used.items():
+        if user_s + system_s >= ENOUGH_S:
+            bounds[pid] = overall if system_s >= KERNEL_HEAVY * (user_s + system_s) else "compute"
+    return bounds
 
 
 def _native(thread: Mapping[str, Any], kernel: Bound) -> Cost:

@@ -16,6 +16,7 @@ import ctypes
 import json
 import os
 import signal
+import stat
 import sys
 import time
 from pathlib import Path
@@ -24,7 +25,7 @@ HOOK = Path(__file__).resolve().parent / "hook"
 SET_CHILD_SUBREAPER = 36
 THREADS_MAX = 4000
 STACK_FILES_MAX = 200
-STACK_FILE_BYTES_MAX = 4_000_000
+FILE_BYTES_MAX = 4_000_000
 LINES_MAX = 400
 TICK_S = 1 / (os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100)
 
@@ -177,23 +178,45 @@ def _stacks(folder: Path) -> dict[str, object]:
     files = sorted(folder.glob("stacks-*.json"))
     for file in files[:STACK_FILES_MAX]:
         try:
-            said = json.loads(file.read_bytes()[: STACK_FILE_BYTES_MAX + 1])
+            said = json.loads(_plain(file))
             for line, frames, on, off, _ in said["stacks"]:
-                if frames:
+                if frames and isinstance(line, int):
                     place = (said["frames"][frames[0]][0], line)
                     wanted[place] = wanted.get(place, 0.0) + on + off
         except (OSError, ValueError, KeyError, TypeError, IndexError):
             continue  # torn: its process was ended while it wrote, or the program made it
         processes.append(said)
     top = sorted(wanted, key=lambda place: -wanted[place])[:LINES_MAX]
-    source = [[name, line, _line(name, line)] for name, line in top]
+    lines = _Lines()
+    source = [[name, line, lines.text(name, line)] for name, line in top]
     return {"processes": processes, "processes_left_out": max(0, len(files) - STACK_FILES_MAX), "source": source}
 
 
-def _line(name: str, number: int) -> str:
-    import linecache
+def _plain(path: Path) -> bytes:
+    """Content of a plain file that the command may have put there, or linked to elsewhere. Raises OSError."""
+    opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(opened, "rb") as file:  # noqa: PTH123 - a number, not a path
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            raise OSError(f"{path} is no plain file")
+        return file.read(FILE_BYTES_MAX)
 
-    return linecache.getline(name, number).strip()[:200]
+
+class _Lines:
+    """Lines of source files, read once; none of what is no plain file, for the names are the command's word."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, list[bytes]] = {}
+
+    def text(self, name: str, number: int) -> str:
+        if name not in self.files:
+            try:
+                self.files[name] = _plain(Path(os.path.realpath(name))).splitlines()
+            except (OSError, ValueError):
+                self.files[name] = []
+        lines = self.files[name]
+        if not 0 < number <= len(lines):
+            return ""
+        return lines[number - 1].decode("utf-8", "replace").strip()[:200]
 
 
 def _as_it_ended(status: int) -> int:

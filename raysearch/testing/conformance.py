@@ -21,35 +21,26 @@ from raysearch.codec import CodecError, check
 from raysearch.errors import EvaluatorFault, Fault, Refused, RepositoryError
 from raysearch.facts import Judged, Measured, Mutated
 from raysearch.protocols import Benchmark, Judge, Mutator
-from raysearch.target import Target, may_change
+from raysearch.target import may_change
+from raysearch.testing.on_programs import OnPrograms, OnUnchangedPrograms, around, evaluated
 from raysearch.testing.policy_conformance import PolicyConformance
+from raysearch.testing.profiler_conformance import ProfilerConformance
 from raysearch.testing.surroundings import Snapshot, difference, snapshot, undisturbed
-from raysearch.testing.workspace import PROGRAM, FolderWorkspace, tiny_target
+from raysearch.testing.workspace import FolderWorkspace
 from raysearch.types import AttemptId, Brief, Change, Commit, Inspiration, Measurement, Mutation, Tree, Verdict
 
-__all__ = ["BenchmarkConformance", "JudgeConformance", "MutatorConformance", "PolicyConformance"]
+__all__ = [
+    "BenchmarkConformance",
+    "JudgeConformance",
+    "MutatorConformance",
+    "PolicyConformance",
+    "ProfilerConformance",
+]
 
 NOTHING = Commit("0" * 40)
 
 
-class _OnPrograms:
-    """Common to all kits whose plug-ins work on a program's files."""
-
-    def target(self, root: Path) -> Target:
-        """Write a target for the checks below ``root``. By default `raysearch.testing.workspace.tiny_target`."""
-        return tiny_target(root)
-
-    def program(self) -> Mapping[str, str]:
-        """A good program for the target: text by relative path."""
-        return PROGRAM
-
-    def _workspace(self, root: Path, files: Mapping[str, str] | None = None) -> FolderWorkspace:
-        root.mkdir(parents=True, exist_ok=True)
-        target = self.target(root / "target")
-        return FolderWorkspace.make(root, self.program() if files is None else files, target, evaluation_seed=7)
-
-
-class MutatorConformance(_OnPrograms):
+class MutatorConformance(OnPrograms):
     """For a changer of files. Override ``make``, and ``target`` and ``program`` where it needs others."""
 
     deterministic: bool = True
@@ -77,9 +68,9 @@ class MutatorConformance(_OnPrograms):
     def test_it_keeps_to_its_folder(self, tmp_path: Path) -> None:
         """Only ``workspace.path``, ``workspace.scratch`` and ``workspace.artifacts`` may be written to."""
         for workspace, brief in self._jobs(tmp_path):
-            before = _around(workspace)
+            before = around(workspace)
             self.make().mutate(workspace, brief, random.Random(1))
-            touched = difference(before, _around(workspace))
+            touched = difference(before, around(workspace))
             assert not touched, f"it wrote outside the program: {touched}; keep what is yours in workspace.scratch"
 
     def test_it_changes_only_what_may_change(self, tmp_path: Path) -> None:
@@ -116,7 +107,7 @@ class MutatorConformance(_OnPrograms):
             "must be remembered goes into Mutation.memory, and comes back in brief.memory"
         )
 
-    def test_it_disturbs_nothing_around_it(self, tmp_path: Path) -> None:
+    def test_it_disturbs_nothingaround_it(self, tmp_path: Path) -> None:
         """No global generators, threads, processes, working directory or environment."""
         for workspace, brief in self._jobs(tmp_path):
             with undisturbed("the mutator"):
@@ -152,34 +143,7 @@ class MutatorConformance(_OnPrograms):
         return found
 
 
-def _around(workspace: FolderWorkspace) -> Snapshot:
-    """All beside the program, its scratch folder and what is kept of the job."""
-    root, own = workspace.path.parent, {workspace.path, workspace.scratch, workspace.artifacts}
-    return {name: what for name, what in snapshot(root).items() if not own & {root / name, *(root / name).parents}}
-
-
-class _OnUnchangedPrograms(_OnPrograms):
-    """Common to judges and benchmarks, which must leave the program as it is."""
-
-    def bad_programs(self) -> Mapping[str, Mapping[str, str]]:
-        """Programs that must not pass, by what is wrong with them. By default nonsense in place of every file."""
-        return {
-            "nothing at all": {},
-            "nonsense": dict.fromkeys(self.program(), "]]] this is no program [[[\n"),
-            "empty files": dict.fromkeys(self.program(), ""),
-        }
-
-    def _untouched(self, workspace: FolderWorkspace, before: Snapshot) -> None:
-        touched = difference(before, _evaluated(workspace))
-        assert not touched, f"it changed {touched}: the program and the target are read-only, use workspace.scratch"
-
-
-def _evaluated(workspace: FolderWorkspace) -> Snapshot:
-    """The program, and all beside it but its scratch folder."""
-    return {**_around(workspace), **snapshot(workspace.path)}
-
-
-class JudgeConformance(_OnUnchangedPrograms):
+class JudgeConformance(OnUnchangedPrograms):
     """For a gate. Override ``make``; also ``target``, ``program`` and ``bad_programs`` where it needs others."""
 
     def make(self) -> Judge:
@@ -227,11 +191,11 @@ class JudgeConformance(_OnUnchangedPrograms):
     def test_it_changes_nothing(self, tmp_path: Path) -> None:
         """Neither the program nor the target is the judge's to change."""
         workspace = self._workspace(tmp_path)
-        before = _evaluated(workspace)
+        before = evaluated(workspace)
         self._judged(workspace)
         self._untouched(workspace, before)
 
-    def test_it_disturbs_nothing_around_it(self, tmp_path: Path) -> None:
+    def test_it_disturbs_nothingaround_it(self, tmp_path: Path) -> None:
         """No global generators, threads, processes, working directory or environment."""
         workspace = self._workspace(tmp_path)
         with undisturbed("the judge"):
@@ -250,7 +214,7 @@ class JudgeConformance(_OnUnchangedPrograms):
         return self.make().judge(workspace, Brief(), random.Random(5))
 
 
-class BenchmarkConformance(_OnUnchangedPrograms):
+class BenchmarkConformance(OnUnchangedPrograms):
     """For a measurer. Override ``make``; also ``target``, ``program`` and ``bad_programs`` where it needs others."""
 
     def make(self) -> Benchmark:
@@ -313,11 +277,11 @@ class BenchmarkConformance(_OnUnchangedPrograms):
     def test_it_changes_nothing(self, tmp_path: Path) -> None:
         """Neither the program nor the target is the benchmark's to change."""
         workspace = self._workspace(tmp_path)
-        before = _evaluated(workspace)
+        before = evaluated(workspace)
         self.make().measure(workspace, random.Random(5))
         self._untouched(workspace, before)
 
-    def test_it_disturbs_nothing_around_it(self, tmp_path: Path) -> None:
+    def test_it_disturbs_nothingaround_it(self, tmp_path: Path) -> None:
         """No global generators, threads, processes, working directory or environment."""
         benchmark, workspace = self.make(), self._workspace(tmp_path)
         with undisturbed("the benchmark"):
