@@ -1,0 +1,86 @@
+"""Texts that name what is none of a program's business: the evaluator's files, processes, results, preloaded code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterator
+
+from evaluators.audit.ground import COMMON, Ground
+from evaluators.audit.known import (
+    MACHINE_PATHS,
+    PRELOADED,
+    PRELOADS,
+    PROCESS_PATHS,
+    PROCESS_ROOT,
+    RESULTS,
+    SCHEMAS,
+)
+from evaluators.audit.signs import Severity, clipped
+
+Found = tuple[str, str, Severity]
+
+TEXT_CHARS_MAX = 20_000
+_PATH = re.compile(r"[\w.~{}*?\[\]+@%:=/\\-]+")
+_EVERYWHERE = frozenset({"__init__.py", "README.md", "data.json", "config.json", "requirements.txt", "Makefile"})
+_MOUNTS = re.compile(r"/(?:target|scratch)(?:/|$)")
+_OTHERS = re.compile(r"(?:\.\./)+|/(?:home|root|srv|var|run|mnt|opt)/|~")
+
+
+def path_signs(
+    text: str, ground: Ground, *, opened: bool = False, ran: bool = False, own: Container[str] = ()
+) -> Iterator[Found]:
+    """What a text of a program says: rule, what, severity.
+
+    ``opened``: it goes where a path is meant. ``ran``: it goes to a shell. Prose, which is neither and has blanks in
+    it, says nothing. ``own``: stems of files of the program itself.
+    """
+    text = text[:TEXT_CHARS_MAX]
+    is_path = bool(_PATH.fullmatch(text))
+    if SCHEMAS.search(text) and not (" " in text and not (opened or ran or '"' in text)):
+        yield "result-files", clipped(text, 60), "refuse"
+    if not (is_path or opened or ran):
+        return
+    if PRELOADS.fullmatch(text) or (ran and PRELOADED.search(text)):
+        rule = "clock" if "fake" in text.lower() else "environment"
+        yield rule, clipped(text, 60), "refuse"
+    words = [text] if is_path or opened else re.split(r"[\s;|&<>\"'()`]+", text)
+    for word in words:
+        yield from _word_signs(word, ground, own, opened=opened, ran=ran)
+
+
+def _word_signs(word: str, ground: Ground, own: Container[str], *, opened: bool, ran: bool) -> Iterator[Found]:
+    if PROCESS_PATHS.search(word):
+        if not MACHINE_PATHS.search(word) or re.search(r"cmdline|environ|/mem$|maps|/fd", word):
+            yield "evaluator-process", clipped(word, 60), "refuse"
+            return
+    elif PROCESS_ROOT.fullmatch(word):
+        yield "evaluator-process", clipped(word, 60), "refuse"
+        return
+    parts = [part for part in re.split(r"[/\\]", word) if part]
+    if not parts:
+        if opened and word == "/":
+            yield "searching", "/", "refuse"
+        return
+    rooted = "/" in word.strip("/") or word.startswith("/") or opened or ran
+    for part in parts:
+        distinctive = part not in COMMON
+        if part in ground.folders and (distinctive or (rooted and _points_out(word))):
+            yield "evaluator-files", clipped(word, 60), "refuse"
+            return
+    last = parts[-1]
+    named = opened or ran or _points_out(word) or len(parts) > 1  # evaluators run in their own folders
+    if last in ground.files and named and last.partition(".")[0] not in own and last not in _EVERYWHERE:
+        yield "evaluator-files", clipped(word, 60), "refuse"
+    elif _MOUNTS.match(word):
+        yield "evaluator-files", clipped(word, 60), "refuse"
+    elif last in RESULTS:
+        yield "result-files", clipped(word, 60), "refuse"
+    elif last in ("objectives.toml", "target.toml", "OBJECTIVE.md"):
+        yield "evaluator-files", clipped(word, 60), "refuse"
+    elif opened and (word.startswith("..") or _OTHERS.match(word) or "/../" in word):
+        yield "searching", clipped(word, 60), "suspicious"
+
+
+def _points_out(word: str) -> bool:
+    """Whether a path leads out of the program's folder, or from a place that is not known."""
+    return word.startswith(("/", "..", "{}", "~", "*")) or "/../" in word

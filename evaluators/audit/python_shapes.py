@@ -1,0 +1,200 @@
+"""Rules for Python about the shape of what is written: objects that equal anything, answers by heart, strays."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from evaluators.audit.known import DIGEST_METHODS, DIGESTS, FORCED_EQUALITY, ORDERING, PLAIN_TYPES, STAND_INS
+from evaluators.audit.python import Source
+from evaluators.audit.signs import Sign
+
+CANNED_MIN = 4
+"""Entries of a table whose keys look like digests, in a program that computes digests."""
+_CHILDREN = frozenset({"subprocess.Popen", "subprocess.run", "asyncio.create_subprocess_exec"})
+
+
+def false_equality(source: Source) -> Iterator[Sign]:
+    """Classes whose objects equal, precede or exceed whatever they are compared with."""
+    for node in source.nodes:
+        if isinstance(node, ast.ClassDef):
+            plain = [base for base in node.bases if _is_plain(source, base)]
+            for statement in node.body:
+                yield from _compares(source, node, statement, bool(plain))
+        elif isinstance(node, ast.Call) and source.names.dotted(node.func) == "builtins.type" and len(node.args) == 3:
+            members = node.args[2]
+            if isinstance(members, ast.Dict):
+                for key, value in zip(members.keys, members.values, strict=True):
+                    name = "" if key is None else source.names.text(key) or ""
+                    if name in FORCED_EQUALITY and _gives(value) is FORCED_EQUALITY[name]:
+                        yield source.sign("false-equality", node, f"{name} that is always {FORCED_EQUALITY[name]}")
+
+
+def _is_plain(source: Source, base: ast.expr) -> bool:
+    dotted = source.names.dotted(base) or ""
+    return dotted.removeprefix("builtins.") in PLAIN_TYPES or dotted in (
+        "numpy.ndarray", "torch.Tensor", "fractions.Fraction", "decimal.Decimal", "numpy.float64",
+    )  # fmt: skip
+
+
+def _compares(source: Source, node: ast.ClassDef, statement: ast.stmt, plain: bool) -> Iterator[Sign]:
+    name, value = "", None
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+        name, value = statement.name, _always(statement)
+    elif isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+        name = statement.targets[0].id
+        value = _gives(statement.value)
+        if name == "__class__":
+            yield source.sign("false-equality", statement, f"{node.name}.__class__ says that it is another")
+    if name in FORCED_EQUALITY and value is FORCED_EQUALITY[name]:
+        yield source.sign("false-equality", statement, f"{name} that is always {value}")
+    elif name in ORDERING and isinstance(value, bool):
+        yield source.sign(
+            "false-equality", statement, f"{name} that is always {value}", "refuse" if plain else "suspicious"
+        )
+    elif plain and name in (*FORCED_EQUALITY, *ORDERING, "__hash__", "__float__", "__int__", "__index__", "__len__"):
+        yield source.sign("false-equality", statement, f"{name} of a class that is a {ast.unparse(node.bases[0])}")
+    elif name in STAND_INS:
+        yield source.sign("false-equality", statement, name, "suspicious")
+    elif name == "__class__" and not isinstance(statement, ast.Assign):
+        yield source.sign("false-equality", statement, f"{node.name}.__class__ says that it is another")
+
+
+def _always(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool | None:
+    """What the function returns on every path, if that is True or False each time."""
+    returned = [part.value for part in ast.walk(function) if isinstance(part, ast.Return)]
+    found = {_constant(value) for value in returned}
+    return found.pop() if len(found) == 1 and returned else None
+
+
+def _gives(value: ast.expr) -> bool | None:
+    return _constant(value.body) if isinstance(value, ast.Lambda) else None
+
+
+def _constant(value: ast.expr | None) -> bool | None:
+    match value:
+        case ast.Constant(value=bool() as truth):
+            return truth
+        case ast.Constant(value=int() as number):
+            return bool(number)
+        case ast.UnaryOp(op=ast.Not(), operand=inner):
+            truth = _constant(inner)
+            return None if truth is None else not truth
+        case ast.BoolOp(op=ast.Or(), values=values) if any(_constant(v) is True for v in values):
+            return True
+        case ast.Compare(left=left, ops=[ast.Eq() | ast.Is()], comparators=[right]):
+            return True if ast.dump(left) == ast.dump(right) else None
+    return None
+
+
+def canned_answers(source: Source) -> Iterator[Sign]:
+    """A table keyed by digests, in a program that computes digests."""
+    digests = [
+        node
+        for node in source.nodes
+        if isinstance(node, ast.Call)
+        and (
+            DIGESTS.fullmatch(source.names.dotted(node.func) or "")
+            or (isinstance(node.func, ast.Attribute) and node.func.attr in DIGEST_METHODS)
+        )
+    ]
+    if not digests:
+        return
+    for node in source.nodes:
+        if isinstance(node, ast.Dict):
+            keys: list[ast.expr | None] = list(node.keys)
+        elif isinstance(node, ast.List | ast.Tuple | ast.Set):
+            keys = [item.elts[0] if isinstance(item, ast.Tuple) and item.elts else item for item in node.elts]
+        elif isinstance(node, ast.Call) and source.names.dotted(node.func) == "builtins.dict":
+            continue
+        elif isinstance(node, ast.Compare) and len(node.comparators) == 1:
+            keys = [node.comparators[0]] * (CANNED_MIN if _looks_like_digest(node.comparators[0]) else 0)
+        elif isinstance(node, ast.match_case) and isinstance(node.pattern, ast.MatchValue):
+            keys = [node.pattern.value] * CANNED_MIN
+        else:
+            continue
+        count = sum(_looks_like_digest(key) for key in keys)
+        if count >= CANNED_MIN:
+            yield source.sign("canned-answers", node, "compares digests of inputs with digests in the source")
+
+
+def _looks_like_digest(node: ast.expr | None) -> bool:
+    if not isinstance(node, ast.Constant):
+        inner = node.operand if isinstance(node, ast.UnaryOp) else None
+        return isinstance(inner, ast.Constant) and _looks_like_digest(inner)
+    match node.value:
+        case bool():
+            return False
+        case int() as number:
+            return abs(number) >= 1 << 24
+        case str() as text:
+            return len(text) >= 6 and all(char in "0123456789abcdefABCDEF" for char in text)
+        case bytes() as data:
+            return len(data) >= 4
+    return False
+
+
+def strays(source: Source) -> Iterator[Sign]:
+    """Threads and processes that are meant to outlive a call."""
+    for node in source.nodes:
+        if not isinstance(node, ast.Call):
+            continue
+        dotted = source.names.dotted(node.func)
+        for word in node.keywords:
+            if dotted in _CHILDREN and word.arg in ("start_new_session", "preexec_fn", "process_group"):
+                if not (isinstance(word.value, ast.Constant) and not word.value.value):
+                    yield source.sign("background", node, f"a process with {word.arg}")
+            elif word.arg == "daemon" and dotted in ("threading.Thread", "multiprocessing.Process"):
+                yield source.sign("background", node, f"{dotted} with daemon", "suspicious")
+
+
+def memory(source: Source) -> Iterator[Sign]:
+    """Objects of the interpreter reached by their addresses."""
+    for node in source.nodes:
+        if not isinstance(node, ast.Call):
+            continue
+        function = source.names.dotted(node.func) or ""
+        reaches = function.startswith("ctypes.") or (
+            isinstance(node.func, ast.Attribute)
+            and node.func.attr in ("from_address", "from_buffer", "in_dll", "frombuffer")
+        )
+        if reaches and any(
+            isinstance(part, ast.Call) and source.names.dotted(part.func) == "builtins.id"
+            for argument in node.args
+            for part in ast.walk(argument)
+        ):
+            yield source.sign("hidden-code", node, "an object reached by its address")
+
+
+def searching(source: Source) -> Iterator[Sign]:
+    """Ways out of the program's folder: parents of its own path, folders above, all files there are."""
+    for node in source.nodes:
+        match node:
+            case ast.Attribute(attr="parent", value=inner) if _climb(source, inner) >= 1:
+                yield source.sign("searching", node, "a folder above its own")
+            case ast.Subscript(value=ast.Attribute(attr="parents", value=inner), slice=index) if _is_file(source, inner):
+                if not (isinstance(index, ast.Constant) and index.value == 0):
+                    yield source.sign("searching", node, "a folder above its own")
+            case ast.Call(args=[ast.Call(args=[inner, *_]) as one, *_]):
+                dirname = "os.path.dirname"
+                if source.names.dotted(node.func) == dirname == source.names.dotted(one.func) and _is_file(source, inner):
+                    yield source.sign("searching", node, "a folder above its own")
+            case ast.Call(func=ast.Attribute(attr="rglob" | "glob" | "walk"), args=[*_]):
+                if source.names.folded(node.func.value) in ("/", "//", ".."):  # type: ignore[attr-defined]
+                    yield source.sign("searching", node, "goes through all files of the machine")
+
+
+def _climb(source: Source, node: ast.expr) -> int:
+    """How many times ``.parent`` is taken of the file's own path."""
+    if isinstance(node, ast.Attribute) and node.attr == "parent":
+        below = _climb(source, node.value)
+        return below + 1 if below >= 0 else -1
+    return 0 if _is_file(source, node) else -1
+
+
+def _is_file(source: Source, node: ast.AST) -> bool:
+    if isinstance(node, ast.Name) and node.id in source.names.texts:
+        node = source.names.texts[node.id]
+    return any(isinstance(part, ast.Name) and part.id == "__file__" for part in ast.walk(node)) and not any(
+        isinstance(part, ast.Attribute) and part.attr in ("parent", "parents") for part in ast.walk(node)
+    )
