@@ -48,6 +48,8 @@ def main():
             say(type="failed", message=f"{error.code} {error.read().decode()}")
             return
         messages.append({"role": "assistant", "content": answer["content"]})
+        with Path(os.environ["HOME"], "spent.jsonl").open("a") as account:
+            account.write(json.dumps(answer["usage"]) + "\n")
         say(type="answer", content=answer["content"], usage=answer["usage"])
         calls = [block for block in answer["content"] if block["type"] == "tool_use"]
         if not calls:

@@ -14,7 +14,7 @@ from typing import Any
 import mcp_sums
 import pytest
 from hosted import Place, a_place, left
-from installed_clis import PACKAGES, installed
+from installed_clis import installed
 from pydantic import BaseModel
 from test_sandbox import needs_bubblewrap
 from toys import make_target
@@ -337,6 +337,23 @@ def test_effort_and_model_reach_the_server(world: World) -> None:
     assert str(world.requests[0].effort) == wanted[world.name]
 
 
+def busy(request: Request) -> Turn:
+    """Lets a tool work for a while, again and again."""
+    call = moves.run(request, f"sleep 2; echo {request.step}") if request.tools else None
+    return Turn(calls=(call,), tokens=TOKENS) if call else Turn("A title")
+
+
+@pytest.mark.parametrize("allowed", [{"tokens": 2000}, {"cost_usd": 0.0013}, {"calls": 1}], ids=str)
+def test_a_call_is_ended_while_it_works_once_its_allowance_is_spent(world: World, allowed: dict[str, Any]) -> None:
+    prices = {KINDS[world.name][1]: {"input": 1.0, "output": 2.0, "cached": 0.0}}
+    world.place.checkout = replace(world.place.checkout, allowance=Allowance(**allowed))
+    fault = world.fault(busy, prices=prices)
+    assert fault.cause == "budget"
+    assert 1 <= len(world.requests) <= 4  # Claude Code has prices of its own, and it and Gemini CLI count turns
+    assert 1000 * max(1, len(world.requests) - 1) <= fault.usage.tokens_in <= 1000 * len(world.requests)
+    assert not left(world.place)
+
+
 def test_limits_in_dollars_and_turns_end_a_call(claude: World) -> None:
     claude.place.checkout = replace(claude.place.checkout, allowance=Allowance(cost_usd=0.006))
     restless = characters.restless(tokens=TOKENS)
@@ -379,7 +396,3 @@ def test_a_worker_commits_what_it_made(name: str, tmp_path: Path, monkeypatch: p
     assert list(kept.rglob("implementer-1.jsonl"))
     assert not [file for file in kept.rglob("*") if file.is_file() and KEY.encode() in file.read_bytes()]
     assert not strays(folder.identity)
-
-
-def test_versions_are_pinned() -> None:
-    assert set(PACKAGES) == set(KINDS)

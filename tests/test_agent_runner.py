@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,7 +17,7 @@ from hosted import Place, a_place, left
 from pydantic import BaseModel
 from test_sandbox import needs_bubblewrap
 
-from raysearch.agents.cli.output import events, mapping, text
+from raysearch.agents.cli.output import count, events, mapping, text
 from raysearch.agents.cli.runner import CliAgent
 from raysearch.agents.cli.turns import Heard, Start, Turn
 from raysearch.agents.interface import AgentFault, Call, McpServer, Permission, Reply
@@ -41,6 +41,15 @@ class Verdict(BaseModel):
 REVIEW = Call("judge", "Is it right?", permission=Permission.READ, schema=Verdict, timeout_s=60.0)
 
 
+def used_by(answers: Sequence[Mapping[str, Any]]) -> Usage:
+    return Usage(
+        tokens_in=sum(count(each, "input_tokens") + count(each, "cache_read_input_tokens") for each in answers),
+        tokens_cached=sum(count(each, "cache_read_input_tokens") for each in answers),
+        tokens_out=sum(count(each, "output_tokens") for each in answers),
+        turns=len(answers),
+    )
+
+
 class Tiny(CliAgent):
     """An agent for the small program."""
 
@@ -50,7 +59,11 @@ class Tiny(CliAgent):
     skills_at = PurePosixPath(".tiny/skills")
     upstream = "https://api.invalid"
     key_name = "TINY_AGENT_KEY"
+    accounts = "*.jsonl"
     turns: list[Turn]
+
+    def spent(self, accounts: Sequence[str]) -> Usage:
+        return used_by([each for text_ in accounts for each in events(text_)])
 
     def headers(self, key: str) -> Mapping[str, str]:
         return {"x-api-key": key}
@@ -63,12 +76,7 @@ class Tiny(CliAgent):
         said = list(events(completed.stdout))
         session = next((text(event, "session") for event in said if event.get("type") == "begun"), "")
         used = [mapping(event, "usage") for event in said if event.get("type") == "answer"]
-        usage = Usage(
-            tokens_in=sum(each["input_tokens"] + each["cache_read_input_tokens"] for each in used),
-            tokens_cached=sum(each["cache_read_input_tokens"] for each in used),
-            tokens_out=sum(each["output_tokens"] for each in used),
-            turns=len(used),
-        )
+        usage = used_by(used)
         last = said[-1] if said else {}
         if last.get("type") == "lost":
             return Heard(lost=True)
@@ -283,6 +291,26 @@ def test_an_allowance_that_is_spent_asks_nothing(boxed: World) -> None:
         boxed.allow(**limit)
         assert boxed.fault(working).cause == "budget"
         assert boxed.requests == ()
+
+
+@pytest.mark.parametrize("limit", [{"tokens": 1500}, {"cost_usd": 0.001}, {"calls": 1}], ids=str)
+def test_a_call_is_ended_while_it_works_once_its_allowance_is_spent(world: World, limit: dict[str, Any]) -> None:
+    """The program itself would go on for ever; what it wrote of its spending is read meanwhile."""
+    world.allow(**limit)
+    fault = world.fault(lambda _: bash("sleep 0.4"))
+    assert (fault.cause, "allowance is spent" in str(fault)) == ("budget", True)
+    assert 2 <= fault.usage.turns <= len(world.requests) <= fault.usage.turns + 1 <= 9
+    assert fault.transcript is not None
+    assert not left(world.place)
+
+
+@needs_bubblewrap
+def test_what_an_agent_makes_of_its_accounts_harms_nobody(boxed: World) -> None:
+    """In their place: a pipe, a link, what is no account; a call that keeps to its allowance is answered."""
+    boxed.allow(tokens=2100)
+    spoil = "cd; mkfifo p.jsonl; ln -s /dev/zero l.jsonl; mkdir d.jsonl; head -c 999 /dev/urandom > x.jsonl"
+    answers = iter([bash(f"{spoil}; sleep 1.2"), Answer("Done.", tokens=TOKENS)])
+    assert boxed.ask(lambda _: next(answers)).text == "Done."
 
 
 @needs_bubblewrap

@@ -58,11 +58,20 @@ class Claude(CliAgent):
     skills_at = PurePosixPath(".claude/skills")
     holds_to_schema = True
     reports_cost = True
+    accounts = ".claude/projects/**/*.jsonl"
     upstream = "https://api.anthropic.com"
     key_name = "ANTHROPIC_API_KEY"
 
     def headers(self, key: str) -> Mapping[str, str]:
         return {"x-api-key": key}
+
+    def spent(self, accounts: Sequence[str]) -> Usage:
+        answers: dict[str, Usage] = {}
+        for event in (event for text_ in accounts for event in events(text_)):
+            message = mapping(event, "message")
+            if text(event, "type") == "assistant" and message.get("model") != "<synthetic>":
+                answers[text(message, "id")] = _of_message(message)
+        return sum(answers.values(), Usage())
 
     def start(self, turn: Turn) -> Start:
         words = ["-p", "--output-format", "stream-json", "--verbose", "--dangerously-skip-permissions"]
@@ -141,16 +150,22 @@ def _of_messages(said: Sequence[Mapping[str, Any]]) -> Usage:
     """What a turn cost that was cut short: all that was sent, and as much of the answers as came."""
     total = Usage()
     for pieces in _answers(said).values():
-        used = mapping(pieces[0], "usage")
-        cached, written = count(used, "cache_read_input_tokens"), count(used, "cache_creation_input_tokens")
-        total += Usage(
-            tokens_in=count(used, "input_tokens") + cached + written,
-            tokens_cached=cached,
-            tokens_out=sum(max(1, len(json.dumps(piece.get("content"))) // CHARS_A_TOKEN) for piece in pieces),
-            model=text(pieces[0], "model"),
-            turns=1,
-        )
+        out = sum(max(1, len(json.dumps(piece.get("content"))) // CHARS_A_TOKEN) for piece in pieces)
+        total += replace(_of_message(pieces[0]), tokens_out=out)
     return total
+
+
+def _of_message(message: Mapping[str, Any]) -> Usage:
+    """Of one answer, as it says itself; one that is still coming does not know its own length yet."""
+    used = mapping(message, "usage")
+    cached, written = count(used, "cache_read_input_tokens"), count(used, "cache_creation_input_tokens")
+    return Usage(
+        tokens_in=count(used, "input_tokens") + cached + written,
+        tokens_cached=cached,
+        tokens_out=count(used, "output_tokens"),
+        model=text(message, "model"),
+        turns=1,
+    )
 
 
 def _answers(said: Sequence[Mapping[str, Any]]) -> Mapping[str, Sequence[Mapping[str, Any]]]:

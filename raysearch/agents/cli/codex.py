@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -41,7 +41,7 @@ TOOLLESS = tuple(f"features.{name}=false" for name in ("shell_tool", "unified_ex
 
 
 class Codex(CliAgent):
-    """Codex. It knows no limit in dollars or turns: one that it went over shows afterwards."""
+    """Codex. It knows no limit in dollars or turns: its accounts are looked at while it works."""
 
     name = "codex"
     title = "Codex"
@@ -51,6 +51,7 @@ class Codex(CliAgent):
     sets_aside = (".agents", ".codex")
     holds_to_schema = True
     totals_of_session = True
+    accounts = f"{THREADS}/**/*.jsonl"
     upstream = "https://api.openai.com/v1"
     key_name = "OPENAI_API_KEY"
 
@@ -59,6 +60,9 @@ class Codex(CliAgent):
 
     def schema(self, form: Mapping[str, Any]) -> Mapping[str, Any] | None:
         return portable(form)
+
+    def spent(self, accounts: Sequence[str]) -> Usage:
+        return sum(map(_account, accounts), Usage())
 
     def start(self, turn: Turn) -> Start:
         provider = {
@@ -130,13 +134,15 @@ def _usage(used: Mapping[str, Any], kept: Usage) -> Usage:
 
 
 def _kept(home: Path, thread: str) -> Usage:
-    """What the thread has cost so far, as its file says; nothing where there is none to read.
+    """What the thread has cost so far, as its file says; nothing where there is none to read."""
+    return _account(_thread(home, thread))
 
-    There every answer has a record of its own, which older versions lack: they note the total after each.
-    """
+
+def _account(written: str) -> Usage:
+    """There every answer has a record of its own, which older versions lack: they note the total after each."""
     each: dict[str, Usage] = {}
     total, model, turns = Usage(), "", 0
-    for event in events(_thread(home, thread)):
+    for event in events(written):
         kind, payload = text(event, "type"), mapping(event, "payload")
         if kind == "turn_context":
             model = text(payload, "model") or model

@@ -33,7 +33,7 @@ BUDGETS = {"low": 1024, "medium": 8192, "high": 24_576}
 
 
 class Gemini(CliAgent):
-    """Gemini CLI. It stops at a limit in turns; one in dollars that it went over shows afterwards.
+    """Gemini CLI. It stops at a limit in turns; for one in dollars its accounts are looked at while it works.
 
     ``effort``, low, medium or high, is for a model that is named.
     """
@@ -42,6 +42,7 @@ class Gemini(CliAgent):
     title = "Gemini CLI"
     install = "npm install -g @google/gemini-cli"
     skills_at = PurePosixPath(".gemini/skills")
+    accounts = f"{CHATS}/*/chats/**/*.jsonl"
     sets_aside = (".agents", ".gemini", "GEMINI.md")
     upstream = "https://generativelanguage.googleapis.com"
     key_name = "GEMINI_API_KEY"
@@ -54,6 +55,9 @@ class Gemini(CliAgent):
 
     def headers(self, key: str) -> Mapping[str, str]:
         return {"x-goog-api-key": key}
+
+    def spent(self, accounts: Sequence[str]) -> Usage:
+        return _account(accounts)
 
     def start(self, turn: Turn) -> Start:
         settings: dict[str, Any] = {
@@ -146,8 +150,12 @@ def _answers(said: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _of_chat(home: Path, session: str) -> Usage:
     """What a chat has cost, as its file says; nothing where there is none to read."""
+    return _account([_chat(home, session)])
+
+
+def _account(chats: Sequence[str]) -> Usage:
     sent: dict[str, Usage] = {}
-    for event in events(_chat(home, session)):
+    for event in (event for chat in chats for event in events(chat)):
         used = mapping(event, "tokens")
         if text(event, "type") == "gemini" and used:
             sent[text(event, "id")] = Usage(

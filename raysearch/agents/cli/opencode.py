@@ -7,7 +7,7 @@ minute; its limit on steps is a request to the model, not a limit.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -49,6 +49,7 @@ QUIET = {
     "OPENCODE_DISABLE_CLAUDE_CODE": "1",
     "OPENCODE_DISABLE_EXTERNAL_SKILLS": "1",
 }
+OUTPUT = ".raysearch/output.jsonl"
 CONTEXT_TOKENS, OUTPUT_TOKENS = 128_000, 16_384
 """Of a model that OpenCode does not know."""
 
@@ -57,7 +58,8 @@ class OpenCode(CliAgent):
     """OpenCode. ``model`` is provider/name: anthropic, openai or google; with a ``base_url``, any name that is served
     there over OpenAI's chat completions, unless it begins with one of those.
 
-    A limit in dollars or turns that it went over shows afterwards. ``effort`` is the name of a model's variant.
+    For a limit in dollars or turns, what it prints is looked at while it works. ``effort`` is the name of a model's
+    variant.
     """
 
     name = "opencode"
@@ -65,6 +67,7 @@ class OpenCode(CliAgent):
     install = "npm install -g opencode-ai"
     skills_at = PurePosixPath(".config/opencode/skills")
     sets_aside = (".opencode", "opencode.json", "opencode.jsonc")  # its own switch for these is not always heeded
+    accounts = OUTPUT
     upstream = ""
     key_name = ""
 
@@ -124,13 +127,16 @@ class OpenCode(CliAgent):
         words = ["run", "--format", "json", "--model", f"{provider}/{model}", "--title", "raysearch"]
         words += ["--variant", self.effort] if self.effort else []
         words += ["--session", turn.session] if turn.session else []
-        return Start(tuple(words), {**QUIET, "OPENCODE_CONFIG": str(turn.folder / "opencode.json")})
+        return Start(tuple(words), {**QUIET, "OPENCODE_CONFIG": str(turn.folder / "opencode.json")}, output=OUTPUT)
+
+    def spent(self, accounts: Sequence[str]) -> Usage:
+        return sum((_usage(step) for account in accounts for step in _steps(list(events(account)))), Usage())
 
     def hear(self, completed: Completed, home: Path) -> Heard:  # noqa: ARG002 - its output says all
         said = list(events(completed.stdout))
         session = next((text(event, "sessionID") for event in said if event.get("sessionID")), "")
-        steps = [mapping(event, "part") for event in said if text(event, "type") == "step_finish"]
-        usage = sum((_usage(step) for step in steps), Usage())
+        steps = _steps(said)
+        usage = sum(map(_usage, steps), Usage())
         failed = next((event for event in reversed(said) if text(event, "type") == "error"), None)
         if failed is not None:
             status = count(failed, "error", "data", "statusCode")
@@ -148,6 +154,10 @@ class OpenCode(CliAgent):
         if text(steps[-1], "reason") == "content-filter" or (len(steps) == 1 and not reply):
             return Heard(reply, None, usage, session, "the model answered nothing", "refused")
         return Heard(reply, None, usage, session, failure="")
+
+
+def _steps(said: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [mapping(event, "part") for event in said if text(event, "type") == "step_finish"]
 
 
 def _server(server: McpServer) -> Mapping[str, object]:

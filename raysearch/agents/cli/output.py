@@ -5,9 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from raysearch.agents.interface import Cause
+from raysearch.errors import EvaluatorFault
+from raysearch.protocols import Completed
+from raysearch.sandbox import read_untrusted
+
+OUTPUT_KB_MAX = 65_536
+"""Of what was printed into a file."""
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _NO_ACCESS = re.compile(
@@ -29,6 +37,20 @@ def events(stdout: str) -> Iterator[Mapping[str, Any]]:
                 continue
             if isinstance(value, dict):
                 yield value
+
+
+def to_file(name: str) -> tuple[str, ...]:
+    """The words before a command that have what it prints go into a file below HOME."""
+    return ("sh", "-c", 'file="$HOME/$0"; exec "$@" > "$file"', name)
+
+
+def from_file(completed: Completed, home: Path, name: str) -> Completed:
+    """With what was printed into that file; of one that cannot be read, as it may have been replaced, nothing."""
+    try:
+        printed = read_untrusted(home, name, limit_kb=OUTPUT_KB_MAX).decode("utf-8", "replace")
+    except (EvaluatorFault, OSError):
+        printed = ""
+    return replace(completed, stdout=completed.stdout + printed)
 
 
 def at(value: object, *keys: str) -> Any:

@@ -16,7 +16,8 @@ from typing import Any, ClassVar, Self
 from raysearch.agents import replies
 from raysearch.agents.cli import programs
 from raysearch.agents.cli.homes import Home, Homes, place, put, set_aside
-from raysearch.agents.cli.output import plain
+from raysearch.agents.cli.meter import Meter, watched
+from raysearch.agents.cli.output import from_file, plain, to_file
 from raysearch.agents.cli.record import Record
 from raysearch.agents.cli.turns import Heard, Start, Turn
 from raysearch.agents.cli.ways import free_ports, relayed_server, require_address
@@ -62,6 +63,8 @@ class CliAgent(ABC):
     holds_to_schema: ClassVar[bool] = False
     totals_of_session: ClassVar[bool] = False
     """Whether the usage that it reports is the whole conversation's, not that of the last turn."""
+    accounts: ClassVar[str] = ""
+    """Files below HOME (a pattern) in which it writes down what it spends while it works; see `spent`."""
     upstream: ClassVar[str]
     key_name: ClassVar[str]
     key_alias: ClassVar[str] = ""
@@ -122,6 +125,10 @@ class CliAgent(ABC):
     @abstractmethod
     def hear(self, completed: Completed, home: Path) -> Heard:
         """What its output means. ``home`` holds what it kept of the conversation, written by the agent: untrusted."""
+
+    def spent(self, accounts: Sequence[str]) -> Usage:  # noqa: ARG002 - of one that keeps none
+        """What all conversations of a HOME have cost, by its `accounts`: untrusted texts, maybe half written."""
+        return Usage()
 
     def __enter__(self) -> Self:
         return self
@@ -283,9 +290,10 @@ class _Asking:
             self.record.said(prompt)
             _open_folder(folder)
             stack.enter_context(set_aside(self.workspace.path, agent.sets_aside))
+            meter = stack.enter_context(watched(self._meter(allowance)))
             completed = self.workspace.host(
                 Guest(
-                    command=(*program.words, *start.arguments),
+                    command=(*(to_file(start.output) if start.output else ()), *program.words, *start.arguments),
                     home=self.home.folder,
                     stdin=prompt.encode("utf-8", "replace"),
                     env={"TERM": "dumb", "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1", **start.env},
@@ -296,14 +304,24 @@ class _Asking:
                     processes=agent.processes,
                 ),
                 timeout_s=left_s,
+                cancel=meter.stop,
             )
-        return self._counted(completed), completed
+        if start.output:
+            completed = from_file(completed, self.home.folder, start.output)
+        heard = self._counted(completed)
+        if completed.ended_by == "cancelled" and meter.over:
+            raise self._fault(f"its allowance is spent: {meter.over}", "budget")
+        return heard, completed
+
+    def _meter(self, allowance: Allowance) -> Meter:
+        agent = self.agent
+        return Meter(self.home.folder, agent.accounts, agent.spent, agent.model, agent.prices, allowance)
 
     def _furnish(self, start: Start) -> None:
         """Put into its HOME what it is to find there. Raises AgentFault."""
         try:
             place(self.home.folder, self.agent.skills_at, self.call.skills)
-            for name, content in start.files.items():
+            for name, content in {**start.files, **({start.output: ""} if start.output else {})}.items():
                 put(self.home.folder, PurePosixPath(name), content)
         except OSError as error:
             raise self._fault(f"its home cannot be furnished: {error}", "failed") from error

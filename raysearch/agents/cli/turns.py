@@ -38,11 +38,15 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """How to start it: arguments, variables beside the usual ones, and files of its HOME."""
+    """How to start it: arguments, variables beside the usual ones, and files of its HOME.
+
+    ``output`` is a file below HOME that gets what it prints, where that is how it tells what it spends meanwhile.
+    """
 
     arguments: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    output: str = ""
 
 
 @dataclass(frozen=True, slots=True)
