@@ -47,7 +47,9 @@ def test_linux_tells_work_from_waits() -> None:
     rest = by_name["rest (program.py), waiting"]
     assert (rest.bound, near(rest.share, 0.38, 0.05)) == ("latency", True)
     assert "`time.sleep(0.3)`" in rest.evidence
-    assert math.isclose(sum(finding.share for finding in by_name.values()), 1, abs_tol=0.02), "but for the sampler itself"
+    assert math.isclose(sum(finding.share for finding in by_name.values()), 1, abs_tol=0.02), (
+        "but for the sampler itself"
+    )
 
 
 def test_py_spy_in_either_format() -> None:
