@@ -107,7 +107,7 @@ class MutatorConformance(OnPrograms):
             "must be remembered goes into Mutation.memory, and comes back in brief.memory"
         )
 
-    def test_it_disturbs_nothingaround_it(self, tmp_path: Path) -> None:
+    def test_it_disturbs_nothing_around_it(self, tmp_path: Path) -> None:
         """No global generators, threads, processes, working directory or environment."""
         for workspace, brief in self._jobs(tmp_path):
             with undisturbed("the mutator"):
@@ -195,7 +195,7 @@ class JudgeConformance(OnUnchangedPrograms):
         self._judged(workspace)
         self._untouched(workspace, before)
 
-    def test_it_disturbs_nothingaround_it(self, tmp_path: Path) -> None:
+    def test_it_disturbs_nothing_around_it(self, tmp_path: Path) -> None:
         """No global generators, threads, processes, working directory or environment."""
         workspace = self._workspace(tmp_path)
         with undisturbed("the judge"):
@@ -281,7 +281,7 @@ class BenchmarkConformance(OnUnchangedPrograms):
         self.make().measure(workspace, random.Random(5))
         self._untouched(workspace, before)
 
-    def test_it_disturbs_nothingaround_it(self, tmp_path: Path) -> None:
+    def test_it_disturbs_nothing_around_it(self, tmp_path: Path) -> None:
         """No global generators, threads, processes, working directory or environment."""
         benchmark, workspace = self.make(), self._workspace(tmp_path)
         with undisturbed("the benchmark"):
