@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +28,8 @@ class Spending:
         self._ended_s = 0.0
         self._under_way: dict[int, float] = {}
         """What the tree below a process had spent before its command began."""
+        self._clocks: dict[int, float] = {}
+        """Clocks of threads that count, and what they showed at first."""
         self._lock = threading.Lock()
 
     def began(self, root: int) -> None:
@@ -39,11 +44,27 @@ class Spending:
             self._under_way.pop(root, None)
             self._ended_s += cpu_s
 
+    @contextmanager
+    def thread(self) -> Iterator[None]:
+        """Count the calling thread itself, too."""
+        clock, began_s = _own_clock(), time.thread_time()
+        if clock is not None:
+            with self._lock:
+                self._clocks[clock] = began_s
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._clocks.pop(clock or 0, None)
+                self._ended_s += time.thread_time() - began_s
+
     @property
     def cpu_s(self) -> float:
         """All of it so far, in seconds."""
         with self._lock:
-            return self._ended_s + sum(max(0.0, spent_s(root) - base) for root, base in self._under_way.items())
+            under_way = sum(max(0.0, spent_s(root) - base) for root, base in self._under_way.items())
+            threads = sum(time.clock_gettime(clock) - base for clock, base in self._clocks.items())
+            return self._ended_s + under_way + threads
 
     @property
     def roots(self) -> tuple[int, ...]:
@@ -92,3 +113,8 @@ def stat_fields(pid: int) -> list[str]:
 def _ticks(pid: int) -> int:
     fields: Iterable[str] = stat_fields(pid)[SPENT]
     return sum(map(int, fields))
+
+
+def _own_clock() -> int | None:
+    """The clock of the calling thread's processor time, as other threads can read it; macOS has none."""
+    return time.pthread_getcpuclockid(threading.get_ident()) if sys.platform == "linux" else None
