@@ -11,7 +11,9 @@ from evaluators.audit.known import NATIVE, TEST_VARIABLES, TUNING_VARIABLES, Wei
 from evaluators.audit.paths import path_signs
 from evaluators.audit.signs import Severity, Sign, clipped
 
-SUFFIXES = frozenset({".c", ".h", ".cc", ".cpp", ".cxx", ".hpp", ".hh", ".cu", ".cuh", ".metal", ".m", ".mm", ".hip", ".cl"})
+SUFFIXES = frozenset(
+    {".c", ".h", ".cc", ".cpp", ".cxx", ".hpp", ".hh", ".cu", ".cuh", ".metal", ".m", ".mm", ".hip", ".cl"}
+)
 _TOKEN = re.compile(
     r"""(?P<comment>/\*.*?(?:\*/|\Z)|//(?:\\\n|[^\n])*)
     |(?P<raw>(?:u8|[uUL])?R"(?P<tag>[^()\\\s]{0,16})\(.*?\)(?P=tag)")
@@ -49,10 +51,18 @@ CALLS: Mapping[str, Weight] = {
     ),
     **_all("sleeping", "suspicious", "sleep usleep nanosleep clock_nanosleep sleep_for sleep_until pause sched_yield"),
     **_all("hidden-code", "refuse", "system popen execl execlp execle execv execvp execvpe execve fexecve"),
-    **_all("hidden-code", "suspicious", "dlopen dlsym mprotect LoadLibrary GetProcAddress cuModuleLoad cuModuleLoadData"),
-    **_all("native-calls", "suspicious", "open open64 openat fopen freopen creat mmap shm_open memfd_create ifstream ofstream"),
+    **_all(
+        "hidden-code", "suspicious", "dlopen dlsym mprotect LoadLibrary GetProcAddress cuModuleLoad cuModuleLoadData"
+    ),
+    **_all(
+        "native-calls",
+        "suspicious",
+        "open open64 openat fopen freopen creat mmap shm_open memfd_create ifstream ofstream",
+    ),
     **_all("searching", "suspicious", "opendir readdir scandir glob nftw ftw directory_iterator"),
-    **_all("environment", "suspicious", "setenv putenv sched_setaffinity setrlimit nice setpriority pthread_setaffinity_np"),
+    **_all(
+        "environment", "suspicious", "setenv putenv sched_setaffinity setrlimit nice setpriority pthread_setaffinity_np"
+    ),
 }
 CLOCKS = frozenset(
     "clock_gettime gettimeofday time clock times getrusage clock_getres ftime timespec_get clock_getcpuclockid "
@@ -169,7 +179,17 @@ def _closing(found: Sequence[Token], place: int) -> int:
 def _is_argument(found: Sequence[Token], place: int) -> bool:
     """Whether a text is among the arguments of something that opens files."""
     for back in range(place - 1, max(-1, place - 12), -1):
-        if found[back].text in ("fopen", "open", "openat", "ifstream", "ofstream", "fstream", "opendir", "dlopen", "path"):
+        if found[back].text in (
+            "fopen",
+            "open",
+            "openat",
+            "ifstream",
+            "ofstream",
+            "fstream",
+            "opendir",
+            "dlopen",
+            "path",
+        ):
             return True
         if found[back].text in (";", "{", "}"):
             return False
@@ -250,5 +270,9 @@ def _directive(make: object, found: Sequence[Token], place: int, ground: Ground)
             yield make("evaluator-files", line, f"#{kind} {inner}")
         elif kind == "embed" or not re.search(r"[\w>\"]", name):
             yield make("data-blobs", line, f"#{kind} {inner}", "suspicious")
-    elif kind == "define" and len(words) > 2 and words[1].text in ("main", "static", "float", "double", "int", "return", "if"):
+    elif (
+        kind == "define"
+        and len(words) > 2
+        and words[1].text in ("main", "static", "float", "double", "int", "return", "if")
+    ):
         yield make("shadowing", line, f"#define {words[1].text}")

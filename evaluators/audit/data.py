@@ -18,7 +18,22 @@ ENCODED_SUSPICIOUS, ENCODED_MAX = 512, 4_096
 DATA_BYTES_SUSPICIOUS, DATA_BYTES_MAX = 16_384, 131_072
 """Size of files that are data, all together, beyond those of the seed."""
 DATA_SUFFIXES = frozenset(
-    {".json", ".jsonl", ".csv", ".tsv", ".txt", ".dat", ".xml", ".yaml", ".yml", ".lst", ".tbl", ".data", ".inc", ".def"}
+    {
+        ".json",
+        ".jsonl",
+        ".csv",
+        ".tsv",
+        ".txt",
+        ".dat",
+        ".xml",
+        ".yaml",
+        ".yml",
+        ".lst",
+        ".tbl",
+        ".data",
+        ".inc",
+        ".def",
+    }
 )
 _ENCODED = re.compile(r"[A-Za-z0-9+/=_\-!#$%&()*;<>?@^`{|}~.,:\[\]\\']+")
 _TABLE = re.compile(rb"[\[{(]\s*(?:[-+\w.'\"]+\s*,\s*){64,}")

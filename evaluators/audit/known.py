@@ -59,7 +59,7 @@ USES: Mapping[str, Weight] = {
     **_all(
         "hidden-code",
         "refuse",
-        "marshal.loads marshal.load types.CodeType types.FunctionType ctypes.pythonapi ctypes.PYFUNCTYPE "
+        "marshal.loads marshal.load ctypes.pythonapi ctypes.PYFUNCTYPE "
         "importlib.machinery.SourcelessFileLoader importlib.machinery.ExtensionFileLoader _imp.create_dynamic "
         "imp.load_compiled imp.load_dynamic runpy.run_path code.InteractiveInterpreter code.InteractiveConsole "
         "sys.meta_path sys.path_hooks sys.path_importer_cache importlib.abc.Loader importlib.abc.MetaPathFinder "
@@ -95,7 +95,7 @@ ATTRIBUTES: Mapping[str, Weight] = {
         "frames",
         "refuse",
         "f_back f_locals f_globals f_builtins f_trace tb_frame gi_frame cr_frame ag_frame __globals__ __builtins__ "
-        "__subclasshook__ cell_contents",
+        "cell_contents",
     ),
     **_all("hidden-code", "refuse", "co_code co_consts"),
 }
@@ -142,7 +142,9 @@ TUNING_VARIABLES = re.compile(
     r"TCMALLOC|JEMALLOC|TBB|OMPI|UCX|GLOO)_\w+|HOME|TMPDIR|TMP|TEMP|PATH|CC|CXX|CFLAGS|CXXFLAGS|LDFLAGS|LANG|LC_\w+|"
     r"USER|SHELL|TERM|COLUMNS|LINES|XDG_\w+|NUM_THREADS|GOMAXPROCS"
 )
-TEST_MODULES = frozenset({"pytest", "_pytest", "unittest", "nose", "hypothesis", "doctest", "__main__", "pytest_benchmark"})
+TEST_MODULES = frozenset(
+    {"pytest", "_pytest", "unittest", "nose", "hypothesis", "doctest", "__main__", "pytest_benchmark"}
+)
 STARTUP_FILES = frozenset(
     {"sitecustomize.py", "usercustomize.py", "conftest.py", "pytest.ini", "tox.ini", ".pytest.ini", "noxfile.py"}
 )
@@ -151,7 +153,9 @@ ORDERING = frozenset({"__lt__", "__le__", "__gt__", "__ge__"})
 PLAIN_TYPES = frozenset(
     {"int", "float", "str", "bytes", "complex", "list", "tuple", "dict", "set", "frozenset", "bool"}
 )
-STAND_INS = frozenset({"__array__", "__array_ufunc__", "__array_function__", "__torch_function__", "__torch_dispatch__"})
+STAND_INS = frozenset(
+    {"__array__", "__array_ufunc__", "__array_function__", "__torch_function__", "__torch_dispatch__"}
+)
 DIGESTS = re.compile(r"(?:hashlib|zlib|binascii|xxhash|mmh3)\.\w+|builtins\.hash")
 DIGEST_METHODS = frozenset({"hexdigest", "digest", "intdigest"})
 """Methods whose results recognise an input."""

@@ -188,9 +188,10 @@ class Names:
         if whole is None or not isinstance(index, ast.Slice):
             return None
         bounds = [None if part is None else _number(part) for part in (index.lower, index.upper, index.step)]
-        if any(part is not None and bound is None for part, bound in zip(
-            (index.lower, index.upper, index.step), bounds, strict=True
-        )):
+        if any(
+            part is not None and bound is None
+            for part, bound in zip((index.lower, index.upper, index.step), bounds, strict=True)
+        ):
             return None
         with contextlib.suppress(ValueError):
             return whole[slice(*bounds)]
@@ -357,8 +358,8 @@ def _assigned(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
                     for place, item in enumerate(target.elts):
                         if isinstance(item, ast.Name):
                             yield item.id, values[place] if paired else None
-        case ast.AnnAssign(target=ast.Name(id=name), value=value) | ast.NamedExpr(
-            target=ast.Name(id=name), value=value
+        case (
+            ast.AnnAssign(target=ast.Name(id=name), value=value) | ast.NamedExpr(target=ast.Name(id=name), value=value)
         ):
             yield name, value
         case ast.AugAssign(target=ast.Name(id=name)):

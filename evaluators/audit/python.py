@@ -158,8 +158,10 @@ def _climbs(node: ast.AST) -> bool:
     """Whether an expression goes to the root of all classes."""
     if isinstance(node, ast.Name):
         return node.id == "object"
-    return any(isinstance(part, ast.Attribute) and part.attr in ("__base__", "__bases__", "__mro__", "__class__")
-               for part in ast.walk(node))
+    return any(
+        isinstance(part, ast.Attribute) and part.attr in ("__base__", "__bases__", "__mro__", "__class__")
+        for part in ast.walk(node)
+    )
 
 
 def _speaks_to_c(source: Source) -> bool:
@@ -178,10 +180,24 @@ def hidden_names(source: Source) -> Iterator[Sign]:
                 yield source.sign("hidden-code", node, f"a name of {of} that is not in the source")
         elif function in ("builtins.__import__", "importlib.import_module") and not source.names.text(node.args[0]):
             shape = source.names.folded(node.args[0])
-            known = isinstance(shape, str) and len(shape.partition("{}")[0]) >= 2
+            known = (isinstance(shape, str) and len(shape.partition("{}")[0]) >= 2) or _listed(source, node.args[0])
             yield source.sign(
                 "hidden-code", node, "an import whose name is not in the source", "suspicious" if known else "refuse"
             )
+
+
+def _listed(source: Source, node: ast.expr) -> bool:
+    """Whether a text is chosen from some that stand in the source."""
+    if isinstance(node, ast.Subscript):
+        node = node.value
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
+        node = node.func.value
+    else:
+        return False
+    display = source.names.texts.get(node.id, node) if isinstance(node, ast.Name) else node
+    if isinstance(display, ast.Dict):
+        return all(source.names.text(value) is not None for value in display.values)
+    return isinstance(display, ast.List | ast.Tuple) and all(source.names.text(v) is not None for v in display.elts)
 
 
 _SENSITIVE = frozenset(

@@ -46,18 +46,35 @@ def _compares(source: Source, node: ast.ClassDef, statement: ast.stmt, plain: bo
         value = _gives(statement.value)
         if name == "__class__":
             yield source.sign("false-equality", statement, f"{node.name}.__class__ says that it is another")
-    if name in FORCED_EQUALITY and value is FORCED_EQUALITY[name]:
-        yield source.sign("false-equality", statement, f"{name} that is always {value}")
-    elif name in ORDERING and isinstance(value, bool):
+    if name in FORCED_EQUALITY and (value is FORCED_EQUALITY[name] or _is_blind(statement, 1)):
+        yield source.sign("false-equality", statement, f"{name} whatever the other is")
+    elif name in FORCED_EQUALITY and _is_blind(statement, 0):
         yield source.sign(
-            "false-equality", statement, f"{name} that is always {value}", "refuse" if plain else "suspicious"
+            "false-equality", statement, f"{name} whatever it is itself", "refuse" if plain else "suspicious"
         )
-    elif plain and name in (*FORCED_EQUALITY, *ORDERING, "__hash__", "__float__", "__int__", "__index__", "__len__"):
-        yield source.sign("false-equality", statement, f"{name} of a class that is a {ast.unparse(node.bases[0])}")
+    elif name in ORDERING and (isinstance(value, bool) or _is_blind(statement, 1)):
+        yield source.sign(
+            "false-equality", statement, f"{name} whatever the other is", "refuse" if plain else "suspicious"
+        )
+    elif plain and name in (*FORCED_EQUALITY, *ORDERING, "__float__", "__int__", "__index__", "__len__"):
+        what = f"{name} of a class that is a {ast.unparse(node.bases[0])}"
+        yield source.sign("false-equality", statement, what, "suspicious")
     elif name in STAND_INS:
         yield source.sign("false-equality", statement, name, "suspicious")
     elif name == "__class__" and not isinstance(statement, ast.Assign):
         yield source.sign("false-equality", statement, f"{node.name}.__class__ says that it is another")
+
+
+def _is_blind(statement: ast.stmt, place: int) -> bool:
+    """Whether a method never looks at its argument of that number, yet returns something."""
+    if not isinstance(statement, ast.FunctionDef) or len(statement.args.args) <= place:
+        return False
+    name = statement.args.args[place].arg
+    returned = [part.value for part in ast.walk(statement) if isinstance(part, ast.Return) and part.value]
+    answers = [value for value in returned if not (isinstance(value, ast.Name) and value.id == "NotImplemented")]
+    if not answers:
+        return False
+    return not any(isinstance(part, ast.Name) and part.id == name for part in ast.walk(statement))
 
 
 def _always(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool | None:
@@ -100,37 +117,40 @@ def canned_answers(source: Source) -> Iterator[Sign]:
     ]
     if not digests:
         return
+    alone: list[ast.AST] = []
     for node in source.nodes:
         if isinstance(node, ast.Dict):
-            keys: list[ast.expr | None] = list(node.keys)
+            count = sum(_looks_like_digest(key) for key in node.keys)
         elif isinstance(node, ast.List | ast.Tuple | ast.Set):
             keys = [item.elts[0] if isinstance(item, ast.Tuple) and item.elts else item for item in node.elts]
-        elif isinstance(node, ast.Call) and source.names.dotted(node.func) == "builtins.dict":
+            count = sum(_looks_like_digest(key, numbers=isinstance(node, ast.Set)) for key in keys)
+        elif isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq):
+            alone += [side for side in (node.left, *node.comparators) if _looks_like_digest(side)]
             continue
-        elif isinstance(node, ast.Compare) and len(node.comparators) == 1:
-            keys = [node.comparators[0]] * (CANNED_MIN if _looks_like_digest(node.comparators[0]) else 0)
         elif isinstance(node, ast.match_case) and isinstance(node.pattern, ast.MatchValue):
-            keys = [node.pattern.value] * CANNED_MIN
+            alone += [node.pattern.value] if _looks_like_digest(node.pattern.value) else []
+            continue
         else:
             continue
-        count = sum(_looks_like_digest(key) for key in keys)
         if count >= CANNED_MIN:
             yield source.sign("canned-answers", node, "compares digests of inputs with digests in the source")
+    if len(alone) >= CANNED_MIN:
+        yield source.sign("canned-answers", alone[0], "compares digests of inputs with digests in the source")
 
 
-def _looks_like_digest(node: ast.expr | None) -> bool:
-    if not isinstance(node, ast.Constant):
-        inner = node.operand if isinstance(node, ast.UnaryOp) else None
-        return isinstance(inner, ast.Constant) and _looks_like_digest(inner)
-    match node.value:
-        case bool():
+def _looks_like_digest(node: ast.expr | None, *, numbers: bool = True) -> bool:
+    if isinstance(node, ast.UnaryOp):
+        node = node.operand
+    match node:
+        case ast.Constant(value=bool()):
             return False
-        case int() as number:
-            return abs(number) >= 1 << 24
-        case str() as text:
-            return len(text) >= 6 and all(char in "0123456789abcdefABCDEF" for char in text)
-        case bytes() as data:
-            return len(data) >= 4
+        case ast.Constant(value=int() as number):
+            return numbers and abs(number) >= 1 << 24
+        case ast.Constant(value=str() as text):
+            text = text.lower()
+            return len(text) >= 6 and set(text) <= set("0123456789abcdef") and text.isalnum() and not text.isalpha()
+        case ast.Constant(value=bytes() as data):
+            return len(data) >= 4 and not data.isascii()
     return False
 
 
@@ -168,33 +188,40 @@ def memory(source: Source) -> Iterator[Sign]:
 
 def searching(source: Source) -> Iterator[Sign]:
     """Ways out of the program's folder: parents of its own path, folders above, all files there are."""
+    depth = source.path.count("/")
     for node in source.nodes:
         match node:
-            case ast.Attribute(attr="parent", value=inner) if _climb(source, inner) >= 1:
+            case ast.Attribute(attr="parent") | ast.Call() if _climb(source, node) > depth + 1:
                 yield source.sign("searching", node, "a folder above its own")
-            case ast.Subscript(value=ast.Attribute(attr="parents", value=inner), slice=index) if _is_file(source, inner):
-                if not (isinstance(index, ast.Constant) and index.value == 0):
+            case ast.Subscript(value=ast.Attribute(attr="parents", value=inner), slice=index) if (
+                _climb(source, inner) == 0
+            ):
+                if not (isinstance(index, ast.Constant) and isinstance(index.value, int) and 0 <= index.value <= depth):
                     yield source.sign("searching", node, "a folder above its own")
-            case ast.Call(args=[ast.Call(args=[inner, *_]) as one, *_]):
-                dirname = "os.path.dirname"
-                if source.names.dotted(node.func) == dirname == source.names.dotted(one.func) and _is_file(source, inner):
-                    yield source.sign("searching", node, "a folder above its own")
-            case ast.Call(func=ast.Attribute(attr="rglob" | "glob" | "walk"), args=[*_]):
-                if source.names.folded(node.func.value) in ("/", "//", ".."):  # type: ignore[attr-defined]
+            case ast.Call(func=ast.Attribute(attr="rglob" | "glob" | "walk" | "iterdir", value=root)):
+                if source.names.folded(root) in ("/", "//", ".."):
                     yield source.sign("searching", node, "goes through all files of the machine")
 
 
-def _climb(source: Source, node: ast.expr) -> int:
-    """How many times ``.parent`` is taken of the file's own path."""
-    if isinstance(node, ast.Attribute) and node.attr == "parent":
-        below = _climb(source, node.value)
-        return below + 1 if below >= 0 else -1
-    return 0 if _is_file(source, node) else -1
-
-
-def _is_file(source: Source, node: ast.AST) -> bool:
+def _climb(source: Source, node: ast.AST) -> int:
+    """How many folders up from the file's own path an expression is; -1 where it is something else."""
     if isinstance(node, ast.Name) and node.id in source.names.texts:
         node = source.names.texts[node.id]
-    return any(isinstance(part, ast.Name) and part.id == "__file__" for part in ast.walk(node)) and not any(
-        isinstance(part, ast.Attribute) and part.attr in ("parent", "parents") for part in ast.walk(node)
-    )
+    match node:
+        case ast.Name(id="__file__"):
+            return 0
+        case ast.Attribute(attr="parent", value=inner):
+            below = _climb(source, inner)
+            return below + 1 if below >= 0 else -1
+        case ast.Call(func=ast.Attribute(attr="resolve" | "absolute" | "expanduser", value=inner), args=[]):
+            return _climb(source, inner)
+        case ast.Call(args=[inner]):
+            function = source.names.dotted(node.func)
+            if function == "os.path.dirname":
+                below = _climb(source, inner)
+                return below + 1 if below >= 0 else -1
+            return _climb(source, inner) if function in _SAME_PATH else -1
+    return -1
+
+
+_SAME_PATH = frozenset({"pathlib.Path", "os.path.abspath", "os.path.realpath", "builtins.str", "os.fspath"})

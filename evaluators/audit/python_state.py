@@ -55,12 +55,15 @@ def _stored(source: Source, target: ast.expr, value: ast.expr | None) -> Iterato
         outer = source.names.dotted(target.value)
         if outer is not None:
             yield from _replaced(source, target, f"{outer}.{target.attr}", value)
-        elif target.attr in ("__code__", "__class__", "__bases__") and not _is_self(target.value):
+        elif target.attr in ("__code__", "__bases__") and not _is_self(target.value):
             yield source.sign("patching", target, f"assignment to .{target.attr}")
+        elif target.attr == "__class__" and not _is_self(target.value):
+            yield source.sign("patching", target, "assignment to .__class__", "suspicious")
     elif isinstance(target, ast.Subscript):
         outer, key = source.names.dotted(target.value), source.names.text(target.slice)
         if outer == "sys.modules":
-            yield source.sign("patching", target, f"sys.modules[{key!r}] = …")
+            if _own_name(target.slice) is None and (key or "").partition(".")[0] not in source.own:
+                yield source.sign("patching", target, f"sys.modules[{key or '…'}] = …")
         elif outer in ("builtins", "builtins.__builtins__"):
             yield source.sign("patching", target, f"builtins[{key!r}] = …")
         elif outer in ("os.environ", "os.environb"):
@@ -97,7 +100,9 @@ def _replaced(source: Source, node: ast.AST, dotted: str, value: ast.expr | None
     yield source.sign("patching", node, f"{dotted} = …", "refuse" if protected else "suspicious")
 
 
-_PLAIN = frozenset({"time", "builtins", "random", "math", "json", "os", "statistics", "hashlib", "subprocess", "pathlib"})
+_PLAIN = frozenset(
+    {"time", "builtins", "random", "math", "json", "os", "statistics", "hashlib", "subprocess", "pathlib"}
+)
 """Modules without settings: whatever is assigned there replaces something."""
 
 
@@ -109,7 +114,9 @@ def _set_by_call(source: Source, node: ast.Call) -> Iterator[Sign]:
             value = node.args[2] if len(node.args) > 2 else None
             yield from _replaced(source, node, f"{outer}.{name or '…'}", value)
     elif function is not None and function.endswith(".__setattr__") and len(node.args) >= 2:
-        yield from _replaced(source, node, function.removesuffix(".__setattr__") + ".…", None)
+        outer = source.names.dotted(node.args[0])  # most often the program's own object, frozen to others
+        if outer is not None:
+            yield from _replaced(source, node, f"{outer}.{source.names.text(node.args[1]) or '…'}", None)
     elif isinstance(node.func, ast.Attribute) and node.func.attr in _UPDATES:
         outer = source.names.dotted(node.func.value)
         if outer == "sys.modules":
@@ -190,7 +197,7 @@ def modules(source: Source) -> Iterator[Sign]:
         match node:
             case ast.Compare(left=left, ops=[ast.In() | ast.NotIn()], comparators=[where]):
                 if source.names.dotted(where) == "sys.modules":
-                    yield from _looked_up(source, node, source.names.text(left))
+                    yield from _looked_up(source, node, _own_name(left) or source.names.text(left))
             case ast.Subscript(value=value, slice=key) if source.is_loaded(node):
                 if source.names.dotted(value) == "sys.modules":
                     yield from _looked_up(source, node, _own_name(key) or source.names.text(key))
@@ -206,8 +213,9 @@ def modules(source: Source) -> Iterator[Sign]:
 
 
 def _own_name(key: ast.expr) -> str | None:
-    """``sys.modules[__name__]`` is the program itself."""
-    return "__name__" if isinstance(key, ast.Name) and key.id == "__name__" else None
+    """``sys.modules[__name__]``, or of a class of the program, is the program itself."""
+    named = isinstance(key, ast.Name) and key.id == "__name__"
+    return "__name__" if named or (isinstance(key, ast.Attribute) and key.attr == "__module__") else None
 
 
 def _looked_up(source: Source, node: ast.AST, name: str | None) -> Iterator[Sign]:

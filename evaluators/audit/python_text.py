@@ -17,12 +17,22 @@ _OPENERS = frozenset(
         *("glob.glob", "glob.iglob", "shutil.copy", "shutil.copyfile", "shutil.move", "os.rename", "os.replace"),
         *("os.symlink", "os.link", "os.readlink", "os.remove", "os.unlink", "numpy.load", "numpy.fromfile"),
         *("numpy.loadtxt", "numpy.memmap", "numpy.genfromtxt", "linecache.getline", "linecache.getlines"),
-        *("fileinput.input", "tokenize.open", "io.open_code", "io.FileIO", "os.path.isdir", "os.chdir", "os.path.getsize"),
+        *(
+            "fileinput.input",
+            "tokenize.open",
+            "io.open_code",
+            "io.FileIO",
+            "os.path.isdir",
+            "os.chdir",
+            "os.path.getsize",
+        ),
         *("importlib.util.spec_from_file_location", "runpy.run_path", "sqlite3.connect", "dbm.open", "shelve.open"),
         *("importlib.machinery.SourceFileLoader", "zipfile.ZipFile", "tarfile.open", "gzip.open", "mmap.mmap"),
     }
 )
-_FOLDER_METHODS = frozenset({"joinpath", "glob", "rglob", "with_name", "relative_to", "open", "iterdir", "insert", "append"})
+_FOLDER_METHODS = frozenset(
+    {"joinpath", "glob", "rglob", "with_name", "relative_to", "open", "iterdir", "insert", "append"}
+)
 _SHELLS = frozenset(
     {
         *("os.system", "os.popen", "subprocess.run", "subprocess.Popen", "subprocess.call", "subprocess.check_output"),
@@ -103,6 +113,8 @@ def hidden_code(source: Source) -> Iterator[Sign]:
         function = source.names.dotted(node.func)
         if function in _RUNNERS:
             yield from _run(source, node, node.args[0])
+        elif function in ("types.CodeType", "types.FunctionType"):
+            yield source.sign("hidden-code", node, f"makes code by {function}")
         elif function in ("pickle.loads", "builtins.memoryview") and source.names.folded(node.args[0]) is not None:
             if function == "pickle.loads":
                 yield source.sign("hidden-code", node, "pickle.loads of what stands in the source")
@@ -119,8 +131,7 @@ def _run(source: Source, node: ast.Call, code: ast.expr) -> Iterator[Sign]:
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
     packed = any(
-        (name := source.names.dotted(part)) is not None
-        and (name in _UNPACKERS or name.partition(".")[0] in _UNPACKERS)
+        (name := source.names.dotted(part)) is not None and (name in _UNPACKERS or name.partition(".")[0] in _UNPACKERS)
         for part in ast.walk(code)
     )
     if text is not None and "{}" not in text:

@@ -27,7 +27,9 @@ from evaluators.audit.python import (
 from evaluators.audit.signs import Sign, beyond, clipped
 
 FILE_BYTES_MAX = 4_000_000
-PROSE = frozenset({".md", ".rst", ".adoc", ".html", ".css", ".svg", ".license", "LICENSE", "README", "CHANGELOG", ".gitignore"})
+PROSE = frozenset(
+    {".md", ".rst", ".adoc", ".html", ".css", ".svg", ".license", "LICENSE", "README", "CHANGELOG", ".gitignore"}
+)
 PYTHON_RULES: tuple[Rule, ...] = (
     uses,
     attributes,
@@ -67,11 +69,18 @@ def read_tree(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def static_signs(files: Mapping[str, bytes], base: Mapping[str, bytes], ground: Ground, allow: tuple[str, ...] = ()) -> list[Sign]:
+def static_signs(
+    files: Mapping[str, bytes], base: Mapping[str, bytes], ground: Ground, allow: tuple[str, ...] = ()
+) -> list[Sign]:
     """What the program in ``files`` shows and the seed in ``base`` does not; refusals first."""
     unchanged = {path for path, content in files.items() if base.get(path) == content}
     found = [
-        *(sign for path, content in files.items() if path not in unchanged for sign in file_signs(path, content, files, ground)),
+        *(
+            sign
+            for path, content in files.items()
+            if path not in unchanged
+            for sign in file_signs(path, content, files, ground)
+        ),
         *data_signs({**files}, bulk_of(base) if base else Bulk()),
     ]
     known = [
@@ -120,7 +129,9 @@ def _named(path: str, ground: Ground) -> Iterator[Sign]:
         yield Sign("startup-files", path, 0, name)
     first = path.partition("/")[0]
     module = first.partition(".")[0]
-    is_module = first.endswith((".py", ".so", ".pyc", ".pyd")) or ("/" in path and path.count("/") == 1 and name == "__init__.py")
+    is_module = first.endswith((".py", ".so", ".pyc", ".pyd")) or (
+        "/" in path and path.count("/") == 1 and name == "__init__.py"
+    )
     if not is_module:
         return
     if module in ground.imports or module in ground.modules:
