@@ -30,7 +30,7 @@ _SIMPLE = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "a": "\a", "b": "\b", "f"
 
 
 def _all(rule: str, severity: Severity, names: str) -> dict[str, Weight]:
-    return {name: (rule, severity) for name in names.split()}
+    return dict.fromkeys(names.split(), (rule, severity))
 
 
 CALLS: Mapping[str, Weight] = {
@@ -65,13 +65,10 @@ CALLS: Mapping[str, Weight] = {
     ),
 }
 CLOCKS = frozenset(
-    "clock_gettime gettimeofday time clock times getrusage clock_getres ftime timespec_get clock_getcpuclockid "
-    "__vdso_clock_gettime mach_absolute_time omp_get_wtime cudaEventElapsedTime cudaEventRecord cudaDeviceSynchronize "
-    "cudaStreamSynchronize hipEventElapsedTime".split()
+    ["clock_gettime", "gettimeofday", "time", "clock", "times", "getrusage", "clock_getres", "ftime", "timespec_get", "clock_getcpuclockid", "__vdso_clock_gettime", "mach_absolute_time", "omp_get_wtime", "cudaEventElapsedTime", "cudaEventRecord", "cudaDeviceSynchronize", "cudaStreamSynchronize", "hipEventElapsedTime"]
 )
 INTERPOSED = CLOCKS | frozenset(
-    "memcmp strcmp printf fprintf puts fopen fwrite fread write read exit _exit main malloc free abs fabs fabsf isnan "
-    "isfinite isnanf rand srand getenv _start".split()
+    ["memcmp", "strcmp", "printf", "fprintf", "puts", "fopen", "fwrite", "fread", "write", "read", "exit", "_exit", "main", "malloc", "free", "abs", "fabs", "fabsf", "isnan", "isfinite", "isnanf", "rand", "srand", "getenv", "_start"]
 )
 """Of which a program has none of its own, unless it stands in for the evaluator's."""
 _SYSTEM_CALL = re.compile(r"\b(?:syscall|sysenter|svc|swi|ecall|int\s+\$?0x80)\b", re.IGNORECASE)
@@ -209,9 +206,7 @@ def _word(
         yield make("forbidden", token.line, name)
     if name in ("__asm__", "asm", "__asm") or name.endswith("_asm"):
         yield from _assembly(make, found, place)
-    elif name in ("constructor", "destructor", "init_priority") and before in ("(", ",", "_", "[", "::"):
-        yield make("background", token.line, f"__attribute__(({name}))")
-    elif name in ("__constructor__", "__destructor__", "__init_priority__"):
+    elif (name in ("constructor", "destructor", "init_priority") and before in ("(", ",", "_", "[", "::")) or name in ("__constructor__", "__destructor__", "__init_priority__"):
         yield make("background", token.line, f"__attribute__(({name}))")
     elif name in ("ifunc", "__ifunc__", "init_array", "__wrap_main"):
         yield make("background", token.line, name)

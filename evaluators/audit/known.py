@@ -11,7 +11,7 @@ Weight = tuple[str, Severity]
 
 
 def _all(rule: str, severity: Severity, names: str) -> dict[str, Weight]:
-    return {name: (rule, severity) for name in names.split()}
+    return dict.fromkeys(names.split(), (rule, severity))
 
 
 USES: Mapping[str, Weight] = {

@@ -69,9 +69,7 @@ def _word_signs(word: str, ground: Ground, own: Container[str], *, opened: bool,
             return
     last = parts[-1]
     named = opened or ran or _points_out(word) or len(parts) > 1  # evaluators run in their own folders
-    if last in ground.files and named and last.partition(".")[0] not in own and last not in _EVERYWHERE:
-        yield "evaluator-files", clipped(word, 60), "refuse"
-    elif _MOUNTS.match(word):
+    if (last in ground.files and named and last.partition(".")[0] not in own and last not in _EVERYWHERE) or _MOUNTS.match(word):
         yield "evaluator-files", clipped(word, 60), "refuse"
     elif last in RESULTS:
         yield "result-files", clipped(word, 60), "refuse"

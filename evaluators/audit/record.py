@@ -22,7 +22,9 @@ _NETWORK = frozenset(
     {"socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "urllib.Request"}
     | {"http.client.connect", "ftplib.connect", "smtplib.connect"}
 )
-_CHANGES = frozenset({"os.rename", "os.remove", "os.link", "os.symlink", "os.truncate", "shutil.copyfile", "shutil.move"})
+_CHANGES = frozenset(
+    {"os.rename", "os.remove", "os.link", "os.symlink", "os.truncate", "shutil.copyfile", "shutil.move"}
+)
 _LISTS = frozenset({"os.listdir", "os.scandir", "glob.glob", "os.chdir", "shutil.rmtree"})
 
 
@@ -97,7 +99,7 @@ def _signs(event: Event, places: Places, ground: Ground, what: str) -> Iterator[
         weight: Severity = "suspicious" if event.via else "refuse"
         yield Sign("patching", event.file or what, 0, f"{about} is no longer what it was", f"seen in {what}", weight)
     elif name in _NETWORK and not ground.network:
-        local = name == "socket.connect" and "'" in about and "(" not in about.partition(" ")[2]
+        local = name == "socket.connect" and not about.startswith("(")  # a Unix socket's path
         yield sign("network", f"{name} {about}", "suspicious" if local else "refuse")
     elif name in _STARTS:
         yield sign("native-calls", f"{name} {clipped(about, 60)}", "suspicious")
@@ -108,7 +110,9 @@ def _signs(event: Event, places: Places, ground: Ground, what: str) -> Iterator[
     elif name in ("marshal.loads", "code.__new__", "object.__setattr__", "object.__delattr__"):
         yield sign("hidden-code", f"{name} {clipped(about, 40)}")
     elif name in ("exec", "function.__new__", "pickle.find_class", "ctypes.string_at", "ctypes.dlopen"):
-        yield sign("hidden-code" if name != "ctypes.dlopen" else "native-calls", f"{name} {clipped(about, 60)}", "suspicious")
+        yield sign(
+            "hidden-code" if name != "ctypes.dlopen" else "native-calls", f"{name} {clipped(about, 60)}", "suspicious"
+        )
     elif name == "ctypes.dlsym" and about in NATIVE:
         yield sign(*(NATIVE[about][0], f"calls {about}", NATIVE[about][1]))
     elif name == "os.putenv":
@@ -127,7 +131,8 @@ def _file_signs(name: str, about: str, places: Places) -> Iterator[tuple[str, st
             continue
         said = f"{'changes' if writes else 'reads'} {path}"
         if path == places.result or (path + "/").startswith(places.own.rstrip("/") + "/"):
-            yield ("result-files" if path == places.result else "trace"), said, "refuse"
+            refused = path == places.result or writes
+            yield ("result-files" if path == places.result else "trace"), said, "refuse" if refused else "suspicious"
         elif path + "/" == places.scratch + "/" or path.startswith(places.scratch + "/"):
             yield "result-files", said, "refuse"
         elif (path + "/").startswith(places.target.rstrip("/") + "/"):

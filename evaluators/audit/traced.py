@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from evaluators.audit.again import Again, is_python
+from evaluators.audit.rerun import Rerun, is_python
 from evaluators.audit.ground import Ground, ground_of
 from evaluators.audit.judge import allowed, verdict_on
 from evaluators.audit.record import Places, is_complete, record_signs
@@ -60,7 +60,7 @@ class Traced:
             if any(sign.severity == "refuse" for sign in found):
                 break
             if ended:
-                no = asked(Again(workspace, seed), part, brief, rng)
+                no = asked(Rerun(workspace, seed), part, brief, rng)
                 if no:
                     return Verdict(False, f"With inputs drawn afresh the {part} says no: {no}", conditions=conditions)
                 conditions[part] = "traced in part: it works, but not under the watch"
@@ -74,7 +74,7 @@ class Traced:
     def _watched(self, workspace: Workspace, part: Part, seed: int, program: str) -> tuple[str, str]:
         """The record of a watched run, and why the evaluator said no, or broke; empty if it did not."""
         lay(workspace, sorted(read_tree(workspace.path)), sorted(ground_of(workspace.target).modules))
-        again = Again(workspace, seed, program, _words())
+        again = Rerun(workspace, seed, program, _words())
         try:
             ended = asked(again, part, Brief(), random.Random(seed))
         except Void:
@@ -139,5 +139,3 @@ def _read(path: Path) -> str:
             return file.read(RECORD_BYTES_MAX).decode("utf-8", "replace")
     except OSError:
         return ""
-
-

@@ -14,11 +14,14 @@ import _thread
 import os
 import sys
 
+HERE = __file__  # Python takes the name away when a script has ended
 EVENTS_MAX = 2000
 TEXT_MAX = 20_000
 MODULES = ("time", "builtins", "json", "os", "math", "random", "statistics", "subprocess", "sys", "hashlib", "pathlib")
 WALKERS = ("inspect.py", "traceback.py")
 """Of Python's library: what walks frames on behalf of who calls it."""
+QUOTERS = ("traceback.py", "warnings.py")
+"""Those that read the source of whatever stands on the stack."""
 DIRECT = {
     "exec", "compile", "marshal.loads", "pickle.find_class", "code.__new__", "function.__new__", "object.__setattr__",
     "object.__delattr__", "object.__getattr__", "sys.settrace", "sys.setprofile", "sys.addaudithook", "gc.get_objects",
@@ -114,7 +117,7 @@ class Watch:
 
     def _judged(self, file: str) -> str:
         settings = self.settings
-        if file == __file__ or file.startswith(settings.own):
+        if file == HERE or file.startswith(settings.own):
             return "std"
         if any(folder in file for folder in self._libraries):
             return "library"
@@ -135,9 +138,12 @@ class Watch:
             frame = sys._getframe(2)
         except ValueError:
             return None
-        via, made = "", False
+        via, made, quoted = "", False, False
         while frame is not None:
             file = frame.f_code.co_filename
+            quoted = quoted or file.endswith("linecache.py")
+            if quoted and event == "open" and file.endswith(QUOTERS):
+                return None  # an error's or a warning's own line is shown
             kind = self.kind(file)
             if kind == "made" and self.kind(str(frame.f_globals.get("__file__", "<"))) == "mine":
                 kind, made = "mine", True
@@ -149,9 +155,16 @@ class Watch:
                 if event in DIRECT:
                     return None
                 via = via or file
-            elif kind == "std" and event in DIRECT and not (
-                event in ("sys._getframe", "object.__getattr__", "gc.get_objects") and file.endswith(WALKERS)
-            ) and file != __file__ and not file.startswith(self.settings.own):
+            elif (
+                kind == "std"
+                and event in DIRECT
+                and not (
+                    file.endswith(WALKERS if event == "sys._getframe" else WALKERS[:1])
+                    and event in ("sys._getframe", "object.__getattr__")
+                )
+                and file != HERE
+                and not file.startswith(self.settings.own)
+            ):
                 return None
             frame = frame.f_back  # type: ignore[assignment]
         return None
@@ -202,6 +215,12 @@ class Watch:
             return str(given[1])[:200]
         if event in ("sys._getframe", "gc.get_objects", "sys._current_frames"):
             return ""
+        if (
+            event.startswith("socket.")
+            and len(given) > 1
+            and event not in ("socket.getaddrinfo", "socket.gethostbyname")
+        ):
+            return str(given[1])[:200]
         if event == "pickle.find_class":
             return f"{given[0]}.{given[1]}"
         if event.startswith(("os.", "shutil.", "glob.")) and isinstance(first, str | bytes):

@@ -13,7 +13,7 @@ from raysearch.types import Allowance, Commit
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class Rerun:
     """``inner``, in which evaluators get another seed, see another program, or are started by other words."""
 
     inner: Workspace

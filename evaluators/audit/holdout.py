@@ -1,0 +1,139 @@
+"""The judge that asks again with inputs that nobody has seen: a program must do as well on them as on the known ones."""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections.abc import Mapping, Sequence
+
+from evaluators.audit.rerun import Rerun
+from evaluators.command import CommandBenchmark, CommandJudge
+from raysearch.errors import Refused
+from raysearch.protocols import Workspace
+from raysearch.types import Brief, Case, Measurement, Objective, Verdict
+
+REPEATED = ".repeated"
+"""A side metric of this ending measures the objective before it on inputs that have come before."""
+REPEAT_GAIN_MAX = 1.5
+CLOSE = 0.02
+"""Relative difference that is never held against a program."""
+SAME = 1e-9
+T_999 = (318.3, 22.33, 10.21, 7.17, 5.89, 5.21, 4.79, 4.50, 4.30, 4.14)
+"""0.999 quantiles of Student's t for 1 to 10 degrees of freedom."""
+Values = Mapping[str, float]
+
+
+class Holdout:
+    """Checks a program with a seed that only it gets, and measures it with ``seeds`` more.
+
+    The run's own seed for the benchmark is ``workspace.evaluation_seed``. A no, where
+
+    - the checker says no to fresh inputs;
+    - an objective is better on the known inputs than a prediction interval (99.9 %, one-sided) around those of the
+      fresh ones allows: the program knows the inputs;
+    - one seed gives two values for an objective without noise, though the target's seed program gives one;
+    - a benchmark that offers the side metric ``<objective>.repeated`` shows that inputs which have come before are
+      answered more than 1.5 times better than new ones: the program keeps its answers.
+
+    Costs one run of the checker and ``seeds`` + 2 of the benchmark.
+    """
+
+    seed_of = "benchmark"
+    """Whose evaluation seed this judge must be given."""
+
+    def __init__(self, *, seeds: int = 4) -> None:
+        self.seeds = min(max(seeds, 2), len(T_999) + 1)
+        self._seed_agrees: dict[str, frozenset[str]] = {}
+
+    def judge(self, workspace: Workspace, brief: Brief, rng: random.Random) -> Verdict:
+        first = rng.getrandbits(63)
+        said = CommandJudge().judge(Rerun(workspace, first), brief, rng)
+        if not said.passed:
+            return Verdict(False, f"With inputs drawn afresh the accuracy checker says no: {said.feedback}", said.cases)
+        try:
+            known = _values(workspace, workspace.evaluation_seed, rng)
+            fresh = [
+                _values(workspace, seed, rng) for seed in (first, *(rng.getrandbits(63) for _ in range(self.seeds - 1)))
+            ]
+            exact = [o for o in workspace.target.objectives if o.noise == 0.0]
+            again = _values(workspace, first, rng) if exact else {}
+        except Refused as no:
+            return Verdict(False, f"With inputs drawn afresh {str(no)[:1].lower()}{str(no)[1:]}")
+        cases = [_compared(o, known, fresh) for o in workspace.target.objectives]
+        cases += [
+            _repeated(o, values)
+            for o in workspace.target.objectives
+            for values in fresh[:1]
+            if o.name + REPEATED in values
+        ]
+        for objective in exact:
+            if not _same(fresh[0], again, objective.name) and objective.name in self._settled(workspace, first, rng):
+                detail = (
+                    f"{objective.name} was {fresh[0][objective.name]:g} and then {again[objective.name]:g} for one seed"
+                )
+                cases.append(Case("second run", False, detail))
+        wrong = [case.detail for case in cases if not case.passed]
+        feedback = "" if not wrong else "The measurements do not hold:\n" + "\n".join(f"- {detail}" for detail in wrong)
+        return Verdict(not wrong, feedback, tuple(cases), {"fresh_seeds": str(self.seeds)})
+
+    def _settled(self, workspace: Workspace, seed: int, rng: random.Random) -> frozenset[str]:
+        """Objectives for which the target's own seed program gives one value twice; all, where there is none."""
+        target = workspace.target
+        if target.digest not in self._seed_agrees:
+            names = frozenset(o.name for o in target.objectives)
+            if target.seed is not None:
+                program = f"{{target}}/{target.seed.relative_to(target.root).as_posix()}"
+                runs = [_values(workspace, seed, rng, program) for _ in range(2)]
+                names = frozenset(name for name in names if _same(runs[0], runs[1], name))
+            self._seed_agrees[target.digest] = names
+        return self._seed_agrees[target.digest]
+
+
+def _values(workspace: Workspace, seed: int, rng: random.Random, program: str = "{candidate}") -> Values:
+    """Medians by name. Raises Refused and EvaluatorFault."""
+    found: Sequence[Measurement] = CommandBenchmark().measure(Rerun(workspace, seed, program), rng)
+    return {measurement.name: measurement.value for measurement in found}
+
+
+def _same(one: Values, other: Values, name: str) -> bool:
+    return math.isclose(one.get(name, 0.0), other.get(name, 0.0), rel_tol=SAME, abs_tol=SAME)
+
+
+def excess(known: float, fresh: Sequence[float], objective: Objective) -> float:
+    """By how much ``known`` is better than ``fresh`` values let expect, relative; 0 where it is not.
+
+    Logarithms where all are of one sign, so that a factor counts the same at any size. ``fresh``: 2 or more values.
+    """
+    together = (known, *fresh)
+    scale = max(map(abs, together))
+    if scale == 0.0:
+        return 0.0
+    if min(together) > 0.0 or max(together) < 0.0:
+        side = 1.0 if known > 0.0 else -1.0
+        values = [side * math.log(abs(value)) for value in together]
+    else:
+        values = [value / scale for value in together]
+    better = objective.sign * (values[0] - statistics.fmean(values[1:]))
+    spread = max(statistics.stdev(values[1:]), objective.noise)
+    allowed = T_999[len(fresh) - 2] * spread * math.sqrt(1.0 + 1.0 / len(fresh)) + CLOSE
+    return max(0.0, better - allowed)
+
+
+def _compared(objective: Objective, known: Values, fresh: Sequence[Values]) -> Case:
+    name = objective.name
+    values = [run[name] for run in fresh]
+    over = excess(known[name], values, objective)
+    shown = ", ".join(f"{value:.6g}" for value in values)
+    detail = f"{name} is {known[name]:.6g} with the inputs of this run, and {shown} with others of the same kind"
+    if over > 0.0:
+        detail += ": do not prepare for particular inputs"
+    return Case(f"fresh inputs: {name}", over == 0.0, detail)
+
+
+def _repeated(objective: Objective, values: Values) -> Case:
+    new, old = values[objective.name], values[objective.name + REPEATED]
+    ratio = new / old if objective.goal == "min" else old / new
+    kept = new > 0.0 and old > 0.0 and ratio > REPEAT_GAIN_MAX + objective.noise
+    detail = f"{objective.name} is {new:.6g} for new inputs and {old:.6g} for the same inputs again"
+    return Case(f"repeated inputs: {objective.name}", not kept, detail + (": do not keep answers" if kept else ""))
