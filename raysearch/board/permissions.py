@@ -66,19 +66,17 @@ def permitted(filings: Sequence[Filing], *, batch: str, allowed: Mapping[Author,
 
     A filing by an author who is not ``allowed`` counts as the first one's; it is refused unless that is the only one.
     """
-    earlier: dict[Author, list[Filing]] = {author: [] for author in allowed}
     first = next(iter(allowed), Author("nobody"))
+    earlier: dict[Author, list[Filing]] = {first: [], **{author: [] for author in allowed}}
     received = []
     for filing in filings:
         filed = replace(filing, batch=batch)
         if filed.author not in allowed:
-            known = len(allowed) == 1
-            reason = "" if known else f"{filed.author} is not among those who file here"
+            reason = "" if len(allowed) == 1 else f"{filed.author} is not among those who file here"
             filed = replace(filed, author=first, refused=filed.refused or reason)
-        before = earlier.setdefault(filed.author, [])
+        before = earlier[filed.author]
         if not filed.refused:
-            reason = allowed[filed.author].refusal(filed, before) if filed.author in allowed else "nobody may file here"
-            filed = replace(filed, refused=reason)
+            filed = replace(filed, refused=allowed[filed.author].refusal(filed, before))
         before.append(filed)
         received.append(filed)
     return tuple(received)

@@ -152,6 +152,8 @@ def flaw(filing: Filing) -> str:
     ):
         if len(text) > most:
             return f"the {what} has {len(text):,} characters; at most {most:,} are kept: shorten it"
+        if not _whole(text):
+            return f"the {what} holds half a character (a lone surrogate): send whole ones"
     if not -PRIORITY_MAX <= filing.priority <= PRIORITY_MAX:
         return f"priority {filing.priority} is not within {-PRIORITY_MAX} and {PRIORITY_MAX}"
     if not 0 <= filing.issue <= NUMBER_MAX:
@@ -163,3 +165,12 @@ def flaw(filing: Filing) -> str:
     if filing.action is Action.COMMENT and not filing.text.strip():
         return "a comment needs a text"
     return ""
+
+
+def _whole(text: str) -> bool:
+    """Whether it can be written down."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
