@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
 
-from raysearch.agents.asking import Hired
+from raysearch.agents.asking import Hired, servers_of
 from raysearch.agents.interface import Call, Permission
 from raysearch.agents.prompts import Backend, Interface, Modality, render
 from raysearch.agents.prompts.briefing import capped, one_line, told
@@ -31,6 +31,7 @@ class CodingAgent:
         model, effort: the model, and how hard it should think, in the agent's own words; empty: its default.
         timeout_s: for the whole of one call.
         skills: Agent Skills folders, each with a SKILL.md, which the agent can discover.
+        servers: MCP servers whose tools it gets: the name of each, with its command (a list of words) or its address.
         backend, modality, interface: what kind of program it is; each adds a paragraph to the prompt.
         judges, prices, no_price: what the run itself says about who judges and what models cost.
     """
@@ -47,6 +48,7 @@ class CodingAgent:
         effort: str = "",
         timeout_s: float = 1800.0,
         skills: Sequence[Path] = (),
+        servers: Mapping[str, str | Sequence[str]] | None = None,
         backend: Backend = "",
         modality: Modality = "",
         interface: Interface = "",
@@ -61,6 +63,7 @@ class CodingAgent:
                 raise ConfigError(f"skills: {folder} is no skill: there is no {SKILL} in it")
         self._hired = Hired(agent, agent_options, model, effort, prices, no_price)
         self._kind = {"backend": backend, "modality": modality, "interface": interface}
+        self._servers = servers_of(servers or {})
         self._skills = tuple(folder.absolute() for folder in skills)
         self._timeout_s, self._judges = timeout_s, tuple(judges)
 
@@ -82,6 +85,7 @@ class CodingAgent:
             system=prompt.system,
             permission=Permission.EDIT,
             skills=self._skills,
+            servers=self._servers,
             timeout_s=self._timeout_s,
         )
         reply = self._hired.ask(workspace, prompt, call)

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 from hosted import Place, a_place, left
 from installed_clis import installed
 from pydantic import BaseModel
+from sums_over_http import Sums
 from test_sandbox import needs_bubblewrap
 from toys import make_target
 
@@ -203,34 +204,8 @@ def test_a_tool_of_an_mcp_server_is_called(world: World, tmp_path: Path) -> None
     assert "the sum is 42" in world.requests[-1].results[0].text
 
 
-class _Sums(BaseHTTPRequestHandler):
-    """The same server over streamable HTTP, at /tools/mcp."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        said = mcp_sums.answer(asked)
-        body = b"" if said is None else json.dumps(said).encode()
-        self.send_response(404 if self.path != "/tools/mcp" else 200 if body else 202)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_GET(self) -> None:
-        self.send_response(405)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    do_DELETE = do_GET
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 def test_an_mcp_server_is_reached_by_its_address(world: World) -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Sums) as serving:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Sums) as serving:
         thread = threading.Thread(target=serving.serve_forever, args=(0.02,))
         thread.start()
         url = f"http://127.0.0.1:{serving.server_address[1]}/tools/mcp"

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from api_agents import DIALECTS, NONE, READ, Opinion, asked
 
-from raysearch.agents.interface import McpServer
 from raysearch.testing.models import Conversation, Request, Tokens, ToolCall, Turn
 
 EDIT = ToolCall("edit_file", {"path": "answer.py", "old": "VALUE = 3", "new": "VALUE = 41"})
@@ -221,14 +220,6 @@ def test_what_is_hidden_of_a_target_is_not_shown_by_a_sandbox_that_cannot_hide(t
             it.ask()
         assert caught.value.usage.calls == 1  # type: ignore[attr-defined]
         assert it.lines()[-1]["kind"] == "ended"
-
-
-def test_servers_of_tools_are_refused(tmp_path: Path) -> None:
-    with asked(tmp_path, []) as it:
-        fault = it.fault(servers=(McpServer("board", ("x",)),))
-        assert fault.cause == "unavailable"
-        assert "board" in str(fault)
-        assert fault.transcript == it.workspace.artifacts / "implementer-1.jsonl"
 
 
 @ALL

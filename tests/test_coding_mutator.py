@@ -282,7 +282,7 @@ def test_the_documented_configuration_is_accepted(tmp_path: Path) -> None:
     skill.mkdir(parents=True)
     (skill / "SKILL.md").write_text("---\nname: profiling\n---\n")
     blocks = documented("toml")
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     (tmp_path / "run.toml").write_text("\n".join(blocks))
     configuration = configure(tmp_path / "run.toml", [set_override("run.seed=1")], known=known_names())
     plugins = resolve(configuration, load_target(make_target(tmp_path / "target"))).plugins

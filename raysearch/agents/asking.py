@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
 from raysearch.agents.credentials import leaks, redact, scrub, secrets
-from raysearch.agents.interface import Agent, AgentFault, Answered, Call, Permission, Reply
+from raysearch.agents.interface import SERVER_NAME, Agent, AgentFault, Answered, Call, McpServer, Permission, Reply
 from raysearch.agents.prices import Prices, priced, prices_of
 from raysearch.agents.prompts import Prompt
-from raysearch.errors import Fault
+from raysearch.errors import ConfigError, Fault
 from raysearch.plugins import load
 from raysearch.protocols import Workspace
 
@@ -93,3 +97,28 @@ def chosen(options: Mapping[str, object] | None, model: str, effort: str) -> dic
     """An agent's options; those given by name go under those of its own table."""
     named = {"model": model, "effort": effort}
     return {**{name: value for name, value in named.items() if value}, **(options or {})}
+
+
+def servers_of(given: Mapping[str, str | Sequence[str]]) -> tuple[McpServer, ...]:
+    """MCP servers as an option says them: a name, and a command or an address for each.
+
+    A command's program is found as the shell of this process, or its Python environment, would find it. Raises
+    ConfigError.
+    """
+    found = []
+    for name, way in given.items():
+        if not SERVER_NAME.fullmatch(name):
+            raise ConfigError(f"servers: an MCP server cannot be called {name!r}: use letters, digits, - and _")
+        if isinstance(way, str):
+            if not re.match(r"https?://[^/]", way):
+                raise ConfigError(
+                    f"servers: {name} is at an address, as https://HOST/PATH, or a command: a list of words"
+                )
+            found.append(McpServer(name, url=way))
+            continue
+        if not way:
+            raise ConfigError(f"servers: the command of {name} has no words")
+        beside = Path(sys.executable).parent / way[0]
+        first = shutil.which(way[0]) or (str(beside) if "/" not in way[0] and beside.is_file() else way[0])
+        found.append(McpServer(name, (first, *way[1:])))
+    return tuple(found)

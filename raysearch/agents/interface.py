@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -26,6 +27,10 @@ class Permission(StrEnum):
     """Look at files and run commands that change nothing."""
     NONE = "none"
     """Answer from the prompt alone."""
+
+
+SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+"""What an MCP server can be called, so that every agent can say it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from raysearch.agents import credentials
 from raysearch.agents.api.dialogue import Dialogue
@@ -55,6 +55,9 @@ class ApiAgent:
         server_file: where servers are looked up; the run itself says it.
         prices, no_price: what the run itself says about what models cost, and whether it matters.
     """
+
+    takes_servers: ClassVar[bool] = False
+    """Whether it can use MCP servers."""
 
     def __init__(
         self,
@@ -118,10 +121,7 @@ class ApiAgent:
         ended = "broke off"
         try:
             with self._attributed(spending, transcript.path, hidden):
-                if call.servers:
-                    names = ", ".join(server.name for server in call.servers)
-                    message = f"no MCP server ({names}) can be used over an API: leave them out, or take a CLI agent"
-                    raise AgentFault(message, cause="unavailable")
+                self._require_tools(call)
                 session = call.session or f"{call.role}-{secrets.token_hex(8)}"
                 dialogue = self._dialogue(session, call, spending, transcript, began + call.timeout_s)
                 reply = self._answer(dialogue, workspace, call)
@@ -135,6 +135,13 @@ class ApiAgent:
         finally:
             transcript.write("ended", self.pace.monotonic() - began, how=ended, usage=_told(spending))
             transcript.close()
+
+    def _require_tools(self, call: Call[Any]) -> None:
+        """Raises AgentFault where MCP servers are given to an agent without tools."""
+        if call.servers and not self.takes_servers:
+            names = ", ".join(server.name for server in call.servers)
+            message = f"an agent without tools can use no MCP server ({names}): leave them out, or take another agent"
+            raise AgentFault(message, cause="unavailable")
 
     def _answer(self, dialogue: Dialogue, workspace: Workspace, call: Call[Answered]) -> Reply[Answered]:
         """The answer itself: its text and value."""

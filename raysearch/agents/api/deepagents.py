@@ -16,8 +16,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from raysearch.agents import credentials, replies
-from raysearch.agents.api.agent import program_of, skills_of
-from raysearch.agents.api.langchain import Stop, Watch, connected, failed, watching
+from raysearch.agents.api.langchain import Stop, Watch, connected, failed, of_servers, watching
 from raysearch.agents.api.messages import Conversation, Message, ProviderError, Tool, ToolCall, clean, printable
 from raysearch.agents.api.program import Refused
 from raysearch.agents.api.providers import Address
@@ -82,23 +81,11 @@ class DeepAgent(ToolLoop):
 
     def _worked(self, watch: Watch, workspace: Workspace, call: Call[Answered], session: str) -> Reply[Answered]:
         """The agent's reply, mended once where it is not of its form."""
-        if call.servers:
-            names = ", ".join(server.name for server in call.servers)
-            message = f"no MCP server ({names}) can be used over an API: leave them out, or take a CLI agent"
-            raise AgentFault(message, cause="unavailable")
-        tools = Tools(
-            workspace=workspace,
-            program=program_of(workspace),
-            permission=call.permission,
-            skills=skills_of(call),
-            command_timeout_s=self.command_timeout_s,
-            output_chars=self.output_chars,
-            left_s=lambda: watch.left_s,
-        )
-        system = "\n\n".join(part for part in (call.system, _surroundings(tools)) if part)
-        if call.schema is not None:
-            system += f"\n\n{replies.wanted(call.schema)}"
         with ExitStack() as stack:
+            tools = stack.enter_context(self._tools(workspace, call, lambda: watch.left_s))
+            system = "\n\n".join(part for part in (call.system, _surroundings(tools)) if part)
+            if call.schema is not None:
+                system += f"\n\n{replies.wanted(call.schema)}"
             where = self._where(watch)
             model = connected(where, watch, self.retries, self.rng, self.effort, stack)
             watch.note("asked", model=watch.spending.model, system=system)
@@ -321,7 +308,9 @@ def _graph(model: Any, tools: Tools, system: str, watch: Watch) -> Run:
         offered = None if tools.permission is Permission.EDIT else LOOKING
         files = FilesystemMiddleware(backend=backend, tools=offered)
         skills = [f"/{SKILLS}/"] if tools.skills else None
-        graph = create_deep_agent(model, system_prompt=system, backend=backend, middleware=[files], skills=skills)
+        graph = create_deep_agent(
+            model, of_servers(tools), system_prompt=system, backend=backend, middleware=[files], skills=skills
+        )
 
     def run(messages: list[Any]) -> tuple[list[Any], str]:
         # One thing at a time: nothing else may change the program while a tool looks at where a path leads.

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from raysearch.agents.api.messages import ProviderError
+from raysearch.agents.api.messages import ProviderError, ToolCall
 from raysearch.agents.api.pacing import Pace, Retries
 from raysearch.agents.api.providers import Address, Name
 from raysearch.agents.api.spending import OverBudget, Spending
@@ -17,6 +17,7 @@ from raysearch.agents.interface import AgentFault, Cause
 from raysearch.types import Usage
 
 if TYPE_CHECKING:
+    from raysearch.agents.api.tools import Tools
     from raysearch.agents.api.wire import Wire
 
 TOKENS_A_CHARACTER = 0.3
@@ -316,3 +317,19 @@ def _used(told: Mapping[str, Any] | None, model: str) -> tuple[Usage | None, int
         model=model,
     )
     return usage, written
+
+
+def of_servers(tools: Tools) -> list[Any]:
+    """The tools of MCP servers, as LangChain takes them."""
+    from langchain_core.tools import StructuredTool
+
+    def called(name: str) -> Callable[..., str]:
+        return lambda **given: tools.do(ToolCall("", name, given)).text
+
+    offered = tools.servers.offered if tools.servers else ()
+    return [
+        StructuredTool.from_function(
+            called(tool.name), name=tool.name, description=tool.description or tool.name, args_schema=dict(tool.schema)
+        )
+        for tool in offered
+    ]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Generic
 
 from raysearch.agents import replies
 from raysearch.agents.api.agent import ApiAgent, described, program_of, skill_text, skills_of
 from raysearch.agents.api.dialogue import Dialogue
 from raysearch.agents.api.messages import Message, Tool, ToolCall, ToolResult, Turn, printable
+from raysearch.agents.api.servers import ToolServers
 from raysearch.agents.api.tools import RUN, WRITE, Tools
 from raysearch.agents.interface import Answered, Call, Permission, Reply
 from raysearch.errors import ConfigError
@@ -29,7 +32,10 @@ class ToolLoop(ApiAgent):
         turns_max: most answers of the model in one call; then it must answer without tools.
         command_timeout_s: longest that one command may run.
         output_kb: most that one tool tells the model; more is cut in the middle.
+        readable: more files and folders of this machine that MCP servers may read.
     """
+
+    takes_servers = True
 
     def __init__(
         self,
@@ -51,6 +57,7 @@ class ToolLoop(ApiAgent):
         turns_max: int = 60,
         command_timeout_s: float = 300.0,
         output_kb: float = 24.0,
+        readable: Sequence[Path] = (),
     ) -> None:
         if turns_max < 1:
             raise ConfigError(f"turns_max must be 1 or more, not {turns_max}")
@@ -77,19 +84,35 @@ class ToolLoop(ApiAgent):
         self.turns_max = turns_max
         self.command_timeout_s = command_timeout_s
         self.output_chars = int(output_kb * 1024)
+        self.readable = tuple(Path(place).expanduser().absolute() for place in readable)
 
     def _answer(self, dialogue: Dialogue, workspace: Workspace, call: Call[Answered]) -> Reply[Answered]:
-        tools = Tools(
-            workspace=workspace,
-            program=program_of(workspace),
-            permission=call.permission,
-            skills=skills_of(call),
-            command_timeout_s=self.command_timeout_s,
-            output_chars=self.output_chars,
-            left_s=lambda: dialogue.left_s,
+        with self._tools(workspace, call, lambda: dialogue.left_s) as tools:
+            _prepare(dialogue, tools, call)
+            return _Loop(dialogue, tools, call, self.turns_max).run()
+
+    @contextmanager
+    def _tools(self, workspace: Workspace, call: Call[Any], left_s: Callable[[], float]) -> Iterator[Tools]:
+        """What the model can do in one call. Raises AgentFault where an MCP server does not start."""
+        servers = ToolServers(
+            workspace,
+            () if call.permission is Permission.NONE else call.servers,
+            writable=call.permission is Permission.EDIT,
+            left_s=left_s,
+            tool_timeout_s=self.command_timeout_s,
+            readable=self.readable,
         )
-        _prepare(dialogue, tools, call)
-        return _Loop(dialogue, tools, call, self.turns_max).run()
+        with servers:
+            yield Tools(
+                workspace=workspace,
+                program=program_of(workspace),
+                permission=call.permission,
+                skills=skills_of(call),
+                command_timeout_s=self.command_timeout_s,
+                output_chars=self.output_chars,
+                left_s=left_s,
+                servers=servers,
+            )
 
 
 class _Loop(Generic[Answered]):

@@ -14,6 +14,7 @@ from typing import Any
 from raysearch.agents.api.messages import Tool, ToolCall, ToolResult, clean, printable
 from raysearch.agents.api.program import Program, Refused
 from raysearch.agents.api.searching import LINE_CHARS, MATCHES_MAX, SCRIPT
+from raysearch.agents.api.servers import ToolServers
 from raysearch.agents.api.transcript import shortened
 from raysearch.agents.interface import Permission
 from raysearch.protocols import Completed, Guest, Workspace
@@ -94,6 +95,7 @@ class Tools:
     output_chars: int
     left_s: Callable[[], float]
     """Seconds until the call's time is up."""
+    servers: ToolServers | None = None
     _fixed: dict[str, tuple[int, int]] = field(default_factory=dict, init=False)
     """Files that may not change: size and time of the last change (ns)."""
     _hides: bool = field(default=False, init=False)
@@ -107,8 +109,8 @@ class Tools:
     def offered(self) -> tuple[Tool, ...]:
         if self.permission is Permission.NONE:
             return ()
-        changing = (WRITE, EDIT) if self.permission is Permission.EDIT else ()
-        return (EDIT, READ, RUN, SEARCH, WRITE) if changing else (READ, RUN, SEARCH)
+        own = (EDIT, READ, RUN, SEARCH, WRITE) if self.permission is Permission.EDIT else (READ, RUN, SEARCH)
+        return (*own, *(self.servers.offered if self.servers else ()))
 
     def do(self, call: ToolCall) -> ToolResult:
         """Do what the model called for; what goes wrong by its own doing is told it. Raises SandboxFault."""
@@ -119,15 +121,19 @@ class Tools:
             EDIT.name: self._edit,
             RUN.name: self._run,
         }
-        known = {tool.name: does[tool.name] for tool in self.offered}
+        known = [tool.name for tool in self.offered]
         try:
             if call.name not in known:
                 raise Refused(f"there is no tool {call.name!r}; there are: {', '.join(known) or 'none'}")
             if call.arguments is None:
                 raise Refused("the arguments are no JSON object (they may have been cut off): call again")
-            text = known[call.name](_Arguments(call.arguments))
+            if call.name in does:
+                text = does[call.name](_Arguments(call.arguments))
+            else:
+                assert self.servers is not None
+                text = self.servers.call(call.name, call.arguments)
         except Refused as reason:
-            return ToolResult(call.id, call.name, str(reason), failed=True)
+            return ToolResult(call.id, call.name, shortened(clean(str(reason)), self.output_chars), failed=True)
         return ToolResult(call.id, call.name, shortened(clean(text), self.output_chars))
 
     def _read(self, given: _Arguments) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import time
 from abc import ABC, abstractmethod
@@ -22,7 +21,7 @@ from raysearch.agents.cli.record import Record
 from raysearch.agents.cli.turns import Heard, Start, Turn
 from raysearch.agents.cli.ways import free_ports, relayed_server, require_address
 from raysearch.agents.credentials import credential
-from raysearch.agents.interface import AgentFault, Answered, Call, Cause, McpServer, Permission, Reply
+from raysearch.agents.interface import SERVER_NAME, AgentFault, Answered, Call, Cause, McpServer, Permission, Reply
 from raysearch.agents.prices import priced, prices_of
 from raysearch.errors import ConfigError, Fault
 from raysearch.protocols import Completed, Guest, Relay, Workspace
@@ -30,7 +29,6 @@ from raysearch.sandbox.owners import make_private
 from raysearch.types import Allowance, Usage
 
 ERROR_CHARS = 600
-NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 LEAST_S = 1.0
 """A turn for which less time is left is not begun."""
 
@@ -263,7 +261,7 @@ class _Asking:
             raise self._fault(f"no reply within {call.timeout_s:g} s", "time")
         allowance = self._left()
         program = agent.found()
-        if odd := [server.name for server in call.servers if not NAME.fullmatch(server.name)]:
+        if odd := [server.name for server in call.servers if not SERVER_NAME.fullmatch(server.name)]:
             raise self._fault(f"an MCP server cannot be called {odd[0]!r}: use letters, digits, - and _", "unavailable")
         with ExitStack() as stack:
             ports = free_ports(1 + sum(bool(server.url) for server in call.servers))
