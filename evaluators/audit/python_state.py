@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 
 from evaluators.audit.known import TEST_MODULES, TEST_VARIABLES, TUNING_VARIABLES
@@ -70,8 +71,13 @@ def _stored(source: Source, target: ast.expr, value: ast.expr | None) -> Iterato
             yield from _variable_set(source, target, key)
         elif outer == "globals":
             pass  # the program's own
-        elif outer is not None and _is_dict_of(target.value):
+        elif outer is not None and (_is_dict_of(target.value) or _is_module(source, outer)):
             yield from _replaced(source, target, f"{outer}.{key or '…'}", value)
+
+
+def _is_module(source: Source, dotted: str) -> bool:
+    """Whether a dotted name is a module's: what is put into one by subscript goes into its dictionary."""
+    return "." not in dotted and (dotted in sys.stdlib_module_names or dotted in source.ground.imports)
 
 
 def _is_self(node: ast.expr) -> bool:
@@ -125,7 +131,7 @@ def _set_by_call(source: Source, node: ast.Call) -> Iterator[Sign]:
             keys = [*(word.arg for word in node.keywords), *_keys(source, node)]
             for key in keys or [None]:
                 yield from _variable_set(source, node, key)
-        elif outer is not None and _is_dict_of(node.func.value):
+        elif outer is not None and (_is_dict_of(node.func.value) or _is_module(source, outer)):
             yield from _replaced(source, node, f"{outer}.…", None)
     elif function in ("os.putenv", "os.unsetenv") and node.args:
         yield from _variable_set(source, node, source.names.text(node.args[0]))
