@@ -48,6 +48,11 @@ class Hired:
         accounts = "prices" in inspect.signature(type(self._agent)).parameters
         self._prices: Prices = {} if accounts else prices_of(prices or {})
 
+    def lacking(self, sandbox: str) -> str:
+        """What the agent would miss on this machine, in the sandbox of that name; empty if nothing that it knows of."""
+        asked = getattr(self._agent, "lacking", None)
+        return str(asked(sandbox)) if callable(asked) else ""
+
     def __enter__(self) -> Hired:
         if isinstance(self._agent, AbstractContextManager):
             self._agent = self._agent.__enter__()

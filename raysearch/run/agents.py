@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from raysearch.agents.asking import chosen
+from raysearch.agents.asking import Hired, chosen
 from raysearch.agents.credentials import secrets
 from raysearch.agents.prices import Prices, require_price
 from raysearch.config.choices import Choice, name_of
@@ -16,8 +16,9 @@ from raysearch.config.layers import Configuration
 from raysearch.config.prices import read_prices
 from raysearch.config.settings import MutatorTable, Settings
 from raysearch.errors import ConfigError
-from raysearch.plugins import Kind, available, check, load
+from raysearch.plugins import Kind, PluginSpec, available, check, load
 from raysearch.run.serving import asks_server, on_server
+from raysearch.types import Stage
 
 CODING = "coding"
 """The mutator that asks an agent."""
@@ -105,6 +106,24 @@ def examine(configuration: Configuration, choice: Choice, plugin: type, offers: 
     _require_price(configuration, choice)
     origins = configuration.option_origins(*choice.section)
     load(cast(Kind, choice.kind), choice.reference, {**offers, **choice.options}, origins=origins)
+
+
+def require_at_hand(plugins: Mapping[tuple[Stage, str], PluginSpec], sandbox: str, here: bool) -> None:
+    """Raise ConfigError where an agent lacks its program, its package or its key; ``sandbox`` is the one in use.
+
+    Where workers are not ``here``, on this machine, nobody knows what they have.
+    """
+    problems = []
+    for (stage, name), spec in plugins.items() if here else ():
+        given = cast(Mapping[str, Any], spec.options)
+        if "agent" not in given:
+            continue
+        hired = Hired(given["agent"], given.get("agent_options"), given.get("model", ""), given.get("effort", ""))
+        reason = hired.lacking(sandbox)
+        if reason:
+            problems.append(f"{'judge' if stage is Stage.JUDGE else 'mutator'} {name!r}: {reason}")
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def _require_price(configuration: Configuration, choice: Choice) -> None:

@@ -27,6 +27,7 @@ from raysearch.pools.roles import Role, preflight
 from raysearch.process import sweep
 from raysearch.protocols import Policy, Pool, Sink
 from raysearch.repository import Repository
+from raysearch.run import agents
 from raysearch.run.folder import RunFolder, sweep_scratch
 from raysearch.run.home import courier
 from raysearch.run.serving import pointed
@@ -101,6 +102,7 @@ def drive(
         target = load_target(folder.target)
         policy = cast(Policy, load("policies", search.policy.reference, search.policy.options, offers=search.offers))
         sandbox = open_sandbox(search.sandbox, run=folder.identity).name  # proved here, before workers start
+        agents.require_at_hand(search.plugins, sandbox, search.pool != "ray" or search.address == "local")
         repository = Repository(folder.workspace)
         start = started(folder, search, target, repository)
         sweep(folder.identity)  # what a dead driver may have left

@@ -18,7 +18,7 @@ from raysearch.agents.api.dialogue import Dialogue
 from raysearch.agents.api.messages import Conversation, Provider, ProviderError
 from raysearch.agents.api.pacing import Breaker, Pace, RealPace, Retries
 from raysearch.agents.api.program import FILE_BYTES, Program, Refused
-from raysearch.agents.api.providers import Address, address, connect
+from raysearch.agents.api.providers import Address, address, connect, missing
 from raysearch.agents.api.served import Served, place
 from raysearch.agents.api.spending import Spending
 from raysearch.agents.api.transcript import Transcript
@@ -111,6 +111,10 @@ class ApiAgent:
         if self._provider is not None:
             self._provider.close()
             self._provider = None
+
+    def lacking(self, sandbox: str) -> str:  # noqa: ARG002 - it needs none of its own
+        """What it would miss here: its SDK, its key; empty if nothing."""
+        return "" if self.place is not None else missing(self.address)
 
     def ask(self, workspace: Workspace, call: Call[Answered]) -> Reply[Answered]:
         """Answer ``call`` in ``workspace``. Raises AgentFault, or a command's SandboxFault; both say what was spent."""

@@ -49,6 +49,14 @@ class DeepAgent(ToolLoop):
     A call ends as a fault when it is not done after ``turns_max`` answers, those to subagents included.
     """
 
+    def lacking(self, sandbox: str) -> str:
+        """See `ApiAgent.lacking`."""
+        try:
+            _require()
+        except AgentFault as fault:
+            return str(fault)
+        return super().lacking(sandbox)
+
     def ask(self, workspace: Workspace, call: Call[Answered]) -> Reply[Answered]:
         """See `ApiAgent.ask`."""
         began = self.pace.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -27,6 +28,13 @@ _KEYS: Mapping[Name, tuple[str, ...]] = {
     "openai-chat": ("OPENAI_API_KEY",),
     "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     "vertex": (),
+}
+_SDKS: Mapping[Name, str] = {
+    "anthropic": "anthropic",
+    "openai": "openai",
+    "openai-chat": "openai",
+    "gemini": "google.genai",
+    "vertex": "google.genai",
 }
 _NO_KEY = "none"
 """What is sent to a server of one's own, which wants no key; the SDKs insist on one."""
@@ -88,6 +96,21 @@ def _detected(model: str, base_url: str) -> Name:
             f"say provider ({', '.join(get_args(Name))}), or base_url for an OpenAI-compatible server"
         )
     return found
+
+
+def missing(where: Address) -> str:
+    """What is not here to ask that model, its SDK or its key; empty if nothing. Nothing is loaded for this."""
+    name: Name = "anthropic" if where.provider == "vertex" and where.model.startswith("claude-") else where.provider
+    package = _SDKS[name]
+    if importlib.util.find_spec(package.partition(".")[0]) is None:
+        return f"{where.model} is asked through the package {package}: pip install 'raysearch[agents]'"
+    if where.provider == "vertex" and not where.key_from:
+        return ""  # Google's own credentials, which Google's SDK looks for
+    try:
+        _key(where)
+    except AgentFault as fault:
+        return str(fault)
+    return ""
 
 
 def connect(where: Address) -> Provider:

@@ -161,6 +161,17 @@ class CliAgent(ABC):
             home.session = reply.session
             return reply
 
+    def lacking(self, sandbox: str) -> str:
+        """What it would miss here, in the sandbox of that name; empty if nothing."""
+        if sandbox == "landlock":
+            return f"{self.title} needs the sandbox bubblewrap, and here it is landlock (or say --sandbox none)"
+        try:
+            self.found()
+            self.relay(0)
+        except AgentFault as fault:
+            return str(fault)
+        return ""
+
     def found(self) -> programs.Program:
         """The installed program. Raises AgentFault."""
         program = programs.find(self._program, None if self._program != self.name else self.package)

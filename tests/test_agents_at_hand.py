@@ -1,0 +1,86 @@
+"""An agent that lacks its program, its package or its key is one clear error before anything is spent."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from called import Call, call  # noqa: F401 # a fixture
+from scripted_agents import FILE
+from test_sandbox import needs_bubblewrap
+from toys import make_target
+
+from raysearch.agents.api.toolloop import ToolLoop
+from raysearch.errors import ConfigError
+from raysearch.plugins import PluginSpec
+from raysearch.run.agents import require_at_hand
+from raysearch.types import Stage
+
+KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY")
+
+
+@pytest.fixture(autouse=True)
+def poor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without a key, and without programs but the usual ones."""
+    for name in KEYS:
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / ".env").touch()  # the nearest, so that no other is found
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+
+
+def run_with(calling: Call, *more: str) -> Any:
+    make_target(Path("target"))
+    return calling("run", "target", "--sandbox", "none", "--max-candidates", "2", *more)
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("diff", "--model", "claude-haiku-4-5"), "no key for claude-haiku-4-5: set ANTHROPIC_API_KEY"),
+        (("agent", "--model", "gpt-6.1-sol"), "no key for gpt-6.1-sol: set OPENAI_API_KEY"),
+        (("rewrite", "--model", "gemini-2.5-pro"), "set GEMINI_API_KEY or GOOGLE_API_KEY"),
+        (("gemini", "--model", "gemini-2.5-pro"), "Gemini CLI is not installed here (gemini): npm install"),
+        (("opencode", "--model", "openai/gpt-6.1-sol"), "OpenCode is not installed here"),
+    ],
+)
+def test_what_is_missing_ends_the_command_before_there_is_a_run(
+    call: Call,  # noqa: F811
+    words: tuple[str, ...],
+    said: str,
+) -> None:
+    called = run_with(call, "--pool", "inline", "--mutator", *words)
+    assert called.status == 2
+    assert f"mutator '{words[0]}': " in called.told
+    assert said in called.told
+    assert not list(Path().rglob("journal.jsonl"))
+
+
+def test_everything_that_is_missing_is_named_at_once() -> None:
+    told = {"model": "claude-haiku-4-5", "prices": {}, "no_price": False, "judges": ("accuracy",)}
+    plugins = {
+        (Stage.MUTATE, "one"): PluginSpec("mutators", "one", "coding", {"agent": "diff", **told}),
+        (Stage.JUDGE, "two"): PluginSpec("judges", "two", "reviewer", {"agent": "claude", **told}),
+        (Stage.MUTATE, "mine"): PluginSpec("mutators", "mine", "coding", {"agent": f"{FILE}:Writes", **told}),
+        (Stage.MUTATE, "tune"): PluginSpec("mutators", "tune", "tune", {}),
+    }
+    with pytest.raises(ConfigError) as caught:
+        require_at_hand(plugins, "landlock", here=True)
+    lines = str(caught.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == ["mutator 'one'", "judge 'two'"]
+    assert "needs the sandbox bubblewrap" in lines[1]
+    require_at_hand(plugins, "landlock", here=False)
+
+
+def test_a_server_of_ones_own_needs_no_key_and_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ToolLoop("llama", base_url="http://127.0.0.1:1/v1").lacking("none") == ""
+    assert "set MY_KEY" in ToolLoop("llama", base_url="http://127.0.0.1:1/v1", key_from="MY_KEY").lacking("none")
+    monkeypatch.setenv("MY_KEY", "sk-mine-0123456789")
+    assert ToolLoop("llama", base_url="http://127.0.0.1:1/v1", key_from="MY_KEY").lacking("none") == ""
+    assert ToolLoop("gemini-2.5-pro", provider="vertex").lacking("none") == ""
+    monkeypatch.setitem(sys.modules, "openai", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert "pip install 'raysearch[agents]'" in ToolLoop("llama", base_url="http://127.0.0.1:1/v1").lacking("none")
