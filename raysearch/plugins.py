@@ -154,6 +154,7 @@ _ONE: Mapping[Kind, str] = {
     "mutators": "mutator",
     "judges": "judge",
     "benchmarks": "benchmark",
+    "profilers": "profiler",
     "agents": "agent",
 }
 

@@ -24,7 +24,7 @@ from raysearch.sandbox import Sandbox, open_sandbox, warmed
 from raysearch.seeds import number, stream
 from raysearch.target import Target, may_change
 from raysearch.types import SEED, Change, Job, Measurement, Mutation, Result, Stage, Verdict
-from raysearch.workspace import Checkout, checked_out
+from raysearch.workspace import Again, Checkout, checked_out
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ class Worker:
     _evaluations: Sandbox = field(init=False)
     """Where judges and benchmarks run their commands."""
 
+    _again: Again = field(default_factory=Again, init=False)
     _fingerprint: Fingerprint = field(init=False)
     _trust: dict[tuple[Stage, str], int] = field(default_factory=dict, init=False)
     """How often an evaluator may still break before it must prove on the seed that it works."""
@@ -141,6 +142,7 @@ class Worker:
             job.allowance,
             job.parents,
             evaluating,
+            self._again if evaluating and self._sandbox.name != "none" else None,
         ) as workspace:
             match job.stage:
                 case Stage.MUTATE:

@@ -136,19 +136,55 @@ def checked_out(
     allowance: Allowance = UNLIMITED,
     parents: tuple[Commit, ...] = (),
     evaluating: bool = True,
+    again: Again | None = None,
 ) -> Iterator[Checkout]:
-    """A fresh workspace at ``commit`` in a new folder below ``under``, removed at the end."""
-    folder = Path(tempfile.mkdtemp(dir=under))
+    """A fresh workspace at ``commit`` in a new folder below ``under``, removed at the end.
+
+    ``again``: for evaluations that leave the program as it is; one that ends without an exception has.
+    """
+    folder = again.taken(commit) if again else None
+    if folder is None:
+        folder = Path(tempfile.mkdtemp(dir=under))
     try:
-        scratch = folder / "scratch"
+        scratch, program = folder / "scratch", folder / "program"
         scratch.mkdir()
-        repository.checkout(commit, folder / "program")
-        program = folder / "program"
+        if not program.exists():
+            repository.checkout(commit, program)
         yield Checkout(
             program, commit, scratch, target, repository, sandbox, evaluation_seed, kept, allowance, parents, evaluating
         )
-    finally:
+    except BaseException:
         _remove(folder)
+        raise
+    if again:
+        again.left(commit, folder)
+    else:
+        _remove(folder)
+
+
+@dataclass(slots=True)
+class Again:
+    """The program that was evaluated last, for its next evaluation: often the same one's, by another evaluator."""
+
+    _commit: Commit | None = None
+    _folder: Path | None = None
+
+    def taken(self, commit: Commit) -> Path | None:
+        """A folder with nothing in it but the program, if it is that one; what else was kept is removed."""
+        folder, known = self._folder, self._commit == commit
+        self._commit = self._folder = None
+        if folder is None:
+            return None
+        if known:
+            for entry in list(folder.iterdir()):
+                if entry.name != "program":
+                    _remove(entry)
+            return folder
+        _remove(folder)
+        return None
+
+    def left(self, commit: Commit, folder: Path) -> None:
+        self._commit, self._folder = commit, folder
 
 
 def _remove(folder: Path) -> None:

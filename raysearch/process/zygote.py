@@ -129,6 +129,8 @@ class Zygote:
     def serve(self) -> tuple[guard.Guard, Request] | None:
         """Fork for every request. Returns None when the owner has let go, and a guard in each command's process."""
         self.libc.signal(signal.SIGCHLD, 1)  # SIG_IGN: keepers need no burial
+        for number in (guard.SIGHUP, guard.SIGINT, guard.SIGPIPE, guard.SIGTERM):
+            self.libc.signal(number, 1)  # only the leash ends a keeper, which inherits this
         while True:
             message, files, _, _ = socket.recv_fds(self.channel, MESSAGE_BYTES_MAX, 64)
             if not message:
@@ -161,8 +163,6 @@ def keep(libc: ctypes.CDLL, request: Request, files: list[int]) -> guard.Guard:
     own = [f"{word}={number}" for word, number in zip(request["files"], files[3:], strict=True)]
     order = guard.Order([*request["words"], *own, "--", *request["script"]])
     close_all_but((0, 1, 2, *order.own))
-    for number in (guard.SIGHUP, guard.SIGINT, guard.SIGPIPE, guard.SIGTERM):
-        libc.signal(number, 1)  # only the leash ends a guard
     libc.signal(signal.SIGCHLD, None)
     room = request["room"]
     try:

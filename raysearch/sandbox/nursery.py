@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
@@ -115,12 +116,16 @@ class BubblewrapNursery:
 
     def _seen(self, source: Path) -> str:
         """The zygote's path of a folder of this machine."""
+        path = str(source)
         for folder, place in self._places():
-            if source.is_relative_to(folder) and source.is_dir():
-                rest = source.relative_to(folder)
-                way = (source, *source.parents)[: len(rest.parts)]
-                if not any(step.is_symlink() for step in way):  # a link would lead elsewhere there
-                    return f"{place}/{rest}"
+            top = str(folder)
+            if path == top:
+                return f"{place}/."
+            if path.startswith(f"{top}/") and source.is_dir():
+                steps = path[len(top) + 1 :].split("/")
+                way = [f"{top}/{'/'.join(steps[:depth])}" for depth in range(1, len(steps) + 1)]
+                if not any(map(os.path.islink, way)):  # a link would lead elsewhere there
+                    return f"{place}/{path[len(top) + 1 :]}"
         raise Unfit(f"{source} is no folder among those that the zygote sees")
 
     def laid(self, readable: Sequence[Mount], writable: Sequence[Mount], limits: SandboxLimits) -> Laid:
