@@ -45,7 +45,7 @@ def send(folder: Path, command: Command) -> str:
     Raises RunError.
     """
     if why := fault(command):
-        raise RunError(f"{why[0].upper()}{why[1:]}")
+        raise RunError(why)
     inbox = folder / INBOX
     try:
         inbox.mkdir(exist_ok=True)

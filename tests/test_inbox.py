@@ -169,7 +169,7 @@ def test_an_answer_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_sent_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(RunError, match="A message needs a text"):
+    with pytest.raises(RunError, match="a message needs a text"):
         send(tmp_path, Command(Steer.MESSAGE, text="  "))
     with pytest.raises(RunError, match="not whole"):
         send(tmp_path, Command(Steer.MESSAGE, text="\udcff"))
