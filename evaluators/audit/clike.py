@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from evaluators.audit.ground import Ground
@@ -40,6 +40,7 @@ CALLS: Mapping[str, Weight] = {
         "refuse",
         "backtrace backtrace_symbols unw_step unw_getcontext _Unwind_Backtrace __builtin_return_address",
     ),
+    **_all("evaluator-process", "suspicious", "exit _exit quick_exit abort longjmp siglongjmp kill raise getpid"),
     **_all("network", "refuse", "connect getaddrinfo gethostbyname gethostbyaddr sendto curl_easy_perform"),
     **_all("network", "suspicious", "socket bind listen accept"),
     **_all("background", "refuse", "setsid daemon vfork posix_spawn posix_spawnp"),
@@ -65,14 +66,44 @@ CALLS: Mapping[str, Weight] = {
     ),
 }
 CLOCKS = frozenset(
-    ["clock_gettime", "gettimeofday", "time", "clock", "times", "getrusage", "clock_getres", "ftime", "timespec_get", "clock_getcpuclockid", "__vdso_clock_gettime", "mach_absolute_time", "omp_get_wtime", "cudaEventElapsedTime", "cudaEventRecord", "cudaDeviceSynchronize", "cudaStreamSynchronize", "hipEventElapsedTime"]
+    {
+        *("clock_gettime", "gettimeofday", "time", "clock", "times", "getrusage", "clock_getres", "ftime"),
+        *("timespec_get", "clock_getcpuclockid", "__vdso_clock_gettime", "mach_absolute_time", "omp_get_wtime"),
+        *("cudaEventElapsedTime", "cudaEventRecord", "cudaDeviceSynchronize", "cudaStreamSynchronize"),
+        "hipEventElapsedTime",
+    }
 )
 INTERPOSED = CLOCKS | frozenset(
-    ["memcmp", "strcmp", "printf", "fprintf", "puts", "fopen", "fwrite", "fread", "write", "read", "exit", "_exit", "main", "malloc", "free", "abs", "fabs", "fabsf", "isnan", "isfinite", "isnanf", "rand", "srand", "getenv", "_start"]
+    {
+        *(
+            "memcmp",
+            "strcmp",
+            "printf",
+            "fprintf",
+            "puts",
+            "fopen",
+            "fwrite",
+            "fread",
+            "write",
+            "read",
+            "exit",
+            "_exit",
+        ),
+        *("main", "malloc", "free", "abs", "fabs", "fabsf", "isnan", "isfinite", "isnanf", "rand", "srand", "getenv"),
+        "_start",
+    }
 )
 """Of which a program has none of its own, unless it stands in for the evaluator's."""
+RESERVED = frozenset({"main", "static", "float", "double", "int", "return", "if", "for", "while", "const", "restrict"})
+OPENERS = frozenset({"fopen", "open", "openat", "ifstream", "ofstream", "fstream", "opendir", "dlopen", "path"})
+ATTRIBUTES = frozenset({"constructor", "destructor", "init_priority"})
+OUTSIDE = re.compile(r"\.(?:init|fini|preinit|ctors|dtors|text)")
+"""Sections of code, and of what runs before and after everything else."""
 _SYSTEM_CALL = re.compile(r"\b(?:syscall|sysenter|svc|swi|ecall|int\s+\$?0x80)\b", re.IGNORECASE)
 _BYTES = re.compile(r"\.(?:byte|word|long|quad|inst|ascii|octa|hword|4byte|2byte|8byte)\b")
+
+
+Maker = Callable[..., Sign]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +111,19 @@ class Token:
     kind: str
     text: str
     line: int
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """What rules need to know of the rest of a file."""
+
+    ground: Ground
+    own: Mapping[str, int]
+    """Functions and macros that it defines, with their lines."""
+    waits: bool
+    """Whether it waits for threads or processes."""
+    pasting: frozenset[str]
+    """Macros that put names together."""
 
 
 def tokens(text: str) -> list[Token]:
@@ -130,15 +174,47 @@ def clike_signs(path: str, content: bytes, ground: Ground) -> Iterator[Sign]:
     for name, line in own.items():
         if name in INTERPOSED:
             yield sign("shadowing", line, f"defines {name}")
-    joins = {token.text for token in found if token.kind == "word"} & {"pthread_join", "join", "wait", "waitpid"}
+    words = {token.text for token in found if token.kind == "word"}
+    waits = bool(words & {"pthread_join", "thrd_join", "join", "wait", "waitpid"})
+    file = File(ground, own, waits, frozenset(_pasting(found)))
+    in_assembly = bool(words & {"asm", "__asm__", "__asm"})
     for place, token in enumerate(found):
-        if token.kind == "string":
-            for rule, what, severity in path_signs(token.text, ground, opened=_is_argument(found, place)):
+        if token.kind in ("string", "char"):
+            text = token.text if token.kind == "string" else _spelt(found, place)
+            if in_assembly and _SYSTEM_CALL.fullmatch(text.strip()):
+                yield sign("native-calls", token.line, "a system call in assembly")
+            if OUTSIDE.match(text) and any(
+                t.text in ("section", "__section__") for t in found[max(0, place - 3) : place]
+            ):
+                yield sign("background", token.line, f"section {text}")
+            for rule, what, severity in path_signs(text, ground, opened=_is_argument(found, place)):
                 yield sign(rule, token.line, what, severity)
         elif token.kind == "word":
-            yield from _word(sign, found, place, own, ground, threads_join=bool(joins))
+            yield from _word(sign, found, place, file)
         elif token.text == "#":
             yield from _directive(sign, found, place, ground)
+        elif token.text == "(" and [t.text for t in found[place : place + 4]] == ["(", "*", ")", "("]:
+            yield sign("hidden-code", token.line, "an address called as a function", "suspicious")
+
+
+def _pasting(found: Sequence[Token]) -> Iterator[str]:
+    """Macros that put names together."""
+    for place, token in enumerate(found):
+        if token.text == "define" and place and found[place - 1].text == "#":
+            line = [t for t in found[place + 1 : place + 60] if t.line == token.line]
+            if any(t.text == "##" for t in line):
+                yield line[0].text
+
+
+def _spelt(found: Sequence[Token], place: int) -> str:
+    """The text of which the character at ``place`` is the first, of several between commas."""
+    if place >= 2 and found[place - 1].text == "," and found[place - 2].kind == "char":
+        return ""  # counted with the first
+    text, at = "", place
+    while at < len(found) and found[at].kind == "char":
+        text += found[at].text
+        at += 2 if at + 1 < len(found) and found[at + 1].text == "," else len(found)
+    return text
 
 
 def _definitions(found: Sequence[Token]) -> Iterator[tuple[str, int]]:
@@ -176,65 +252,81 @@ def _closing(found: Sequence[Token], place: int) -> int:
 def _is_argument(found: Sequence[Token], place: int) -> bool:
     """Whether a text is among the arguments of something that opens files."""
     for back in range(place - 1, max(-1, place - 12), -1):
-        if found[back].text in (
-            "fopen",
-            "open",
-            "openat",
-            "ifstream",
-            "ofstream",
-            "fstream",
-            "opendir",
-            "dlopen",
-            "path",
-        ):
+        if found[back].text in OPENERS:
             return True
-        if found[back].text in (";", "{", "}"):
+        if found[back].text in OPENERS:
             return False
     return False
 
 
-def _word(
-    sign: object, found: Sequence[Token], place: int, own: Mapping[str, int], ground: Ground, *, threads_join: bool
-) -> Iterator[Sign]:
-    make = sign
-    assert callable(make)
+def _word(make: Maker, found: Sequence[Token], place: int, file: File) -> Iterator[Sign]:
     token = found[place]
     before = found[place - 1].text if place else ""
     after = found[place + 1].text if place + 1 < len(found) else ""
-    name = token.text
-    if name in ground.forbid_names:
+    name, bare = token.text, token.text.strip("_")
+    if name in file.ground.forbid_names:
         yield make("forbidden", token.line, name)
     if name in ("__asm__", "asm", "__asm") or name.endswith("_asm"):
         yield from _assembly(make, found, place)
-    elif (name in ("constructor", "destructor", "init_priority") and before in ("(", ",", "_", "[", "::")) or name in ("__constructor__", "__destructor__", "__init_priority__"):
-        yield make("background", token.line, f"__attribute__(({name}))")
+    elif bare in ATTRIBUTES and (name != bare or before in ("(", ",", "[", "::")):
+        yield make("background", token.line, f"__attribute__(({bare}))")
     elif name in ("ifunc", "__ifunc__", "init_array", "__wrap_main"):
         yield make("background", token.line, name)
+    elif name in ("RTLD_NEXT", "dlvsym"):
+        yield make("shadowing", token.line, name)
     elif name in ("PROT_EXEC", "PAGE_EXECUTE_READWRITE"):
         yield make("hidden-code", token.line, name, "suspicious")
     elif name in ("environ", "__environ") and before != ".":
         yield make("environment", token.line, name, "suspicious")
     elif name == "__builtin_frame_address" and not (place + 2 < len(found) and found[place + 2].text == "0"):
         yield make("frames", token.line, name)
+    elif name == "detach" and before in (".", "->"):
+        yield make("background", token.line, "a thread that nobody waits for")
     elif name in ("getenv", "secure_getenv", "__secure_getenv") and after == "(":
-        argument = found[place + 2] if place + 2 < len(found) else token
-        variable = argument.text if argument.kind == "string" else ""
-        if TEST_VARIABLES.fullmatch(variable):
-            yield make("test-mode", token.line, f"reads {variable}")
-        elif not TUNING_VARIABLES.fullmatch(variable):
-            yield make("environment", token.line, f"reads {variable or 'a variable'}", "suspicious")
-    elif name in CALLS and name not in own and before not in (".", "->"):
-        rule, severity = CALLS[name]
-        is_value = name in ("program_invocation_name", "__progname", "_dl_argv", "__libc_argv", "ifstream", "ofstream")
-        if (rule == "network" and ground.network) or not (after == "(" or is_value or before in ("&", "=", ",", "(")):
-            return
-        if rule == "background" and name in ("pthread_create", "fork") and threads_join:
-            return
-        yield make(rule, token.line, name, severity)
+        yield from _variable(make, found, place)
+    elif name in file.pasting and after == "(":
+        yield from _pasted(make, found, place, file)
+    else:
+        yield from _called(make, token, before, after, file)
 
 
-def _assembly(make: object, found: Sequence[Token], place: int) -> Iterator[Sign]:
-    assert callable(make)
+def _called(make: Maker, token: Token, before: str, after: str, file: File) -> Iterator[Sign]:
+    name = token.text
+    if name not in CALLS or name in file.own or before in (".", "->"):
+        return
+    rule, severity = CALLS[name]
+    if (rule == "network" and file.ground.network) or not (
+        after == "(" or name in _VALUES or before in ("&", "=", ",", "(")
+    ):
+        return
+    if name in ("pthread_create", "thrd_create", "fork"):
+        if file.waits:
+            return
+        severity = "refuse" if name != "fork" else severity
+    yield make(rule, token.line, name, severity)
+
+
+def _variable(make: Maker, found: Sequence[Token], place: int) -> Iterator[Sign]:
+    argument = found[place + 2] if place + 2 < len(found) else found[place]
+    variable = argument.text if argument.kind == "string" else ""
+    if TEST_VARIABLES.fullmatch(variable):
+        yield make("test-mode", found[place].line, f"reads {variable}")
+    elif not TUNING_VARIABLES.fullmatch(variable):
+        yield make("environment", found[place].line, f"reads {variable or 'a variable'}", "suspicious")
+
+
+def _pasted(make: Maker, found: Sequence[Token], place: int, file: File) -> Iterator[Sign]:
+    """A macro that puts names together: what they are together."""
+    pieces = [token.text for token in found[place + 2 : _closing(found, place + 1)] if token.kind == "word"]
+    whole = Token("word", "".join(pieces), found[place].line)
+    for sign in _called(make, whole, "", "(", file):
+        yield make(sign.rule, whole.line, f"{whole.text}, put together from pieces", "refuse")
+
+
+_VALUES = frozenset({"program_invocation_name", "__progname", "_dl_argv", "__libc_argv", "ifstream", "ofstream"})
+
+
+def _assembly(make: Maker, found: Sequence[Token], place: int) -> Iterator[Sign]:
     opening = next((n for n in range(place, min(place + 6, len(found))) if found[n].text in ("(", "{")), None)
     if opening is None:
         return
@@ -251,8 +343,7 @@ def _assembly(make: object, found: Sequence[Token], place: int) -> Iterator[Sign
         yield make("background", line, "assembly that makes sections or symbols", "suspicious")
 
 
-def _directive(make: object, found: Sequence[Token], place: int, ground: Ground) -> Iterator[Sign]:
-    assert callable(make)
+def _directive(make: Maker, found: Sequence[Token], place: int, ground: Ground) -> Iterator[Sign]:
     words = [token for token in found[place + 1 : place + 40] if token.line == found[place].line]
     if not words:
         return
@@ -265,9 +356,5 @@ def _directive(make: object, found: Sequence[Token], place: int, ground: Ground)
             yield make("evaluator-files", line, f"#{kind} {inner}")
         elif kind == "embed" or not re.search(r"[\w>\"]", name):
             yield make("data-blobs", line, f"#{kind} {inner}", "suspicious")
-    elif (
-        kind == "define"
-        and len(words) > 2
-        and words[1].text in ("main", "static", "float", "double", "int", "return", "if")
-    ):
+    elif kind == "define" and len(words) > 2 and words[1].text in RESERVED:
         yield make("shadowing", line, f"#define {words[1].text}")

@@ -69,7 +69,8 @@ USES: Mapping[str, Weight] = {
         "hidden-code",
         "suspicious",
         "pickle.loads pickle.load shelve.open dill.loads cloudpickle.loads joblib.load "
-        "importlib.util.spec_from_file_location importlib.machinery.SourceFileLoader runpy.run_module types.ModuleType",
+        "inspect.getsource inspect.getsourcelines inspect.getmodule random.getstate random.setstate "
+        "numpy.random.get_state numpy.random.set_state importlib.util.spec_from_file_location importlib.machinery.SourceFileLoader runpy.run_module types.ModuleType",
     ),
     **_all(
         "native-calls",
@@ -86,7 +87,7 @@ USES: Mapping[str, Weight] = {
         "sys.setswitchinterval gc.freeze os.umask os.environb os.environ.copy os.environ.items os.environ.keys "
         "os.environ.values",
     ),
-    **_all("patching", "refuse", "unittest.mock.patch unittest.mock.patch.object mock.patch pytest.MonkeyPatch wrapt"),
+    **_all("patching", "refuse", "unittest.mock mock pytest.MonkeyPatch wrapt forbiddenfruit gorilla"),
 }
 """What is used, by its whole dotted name or the first parts of it."""
 

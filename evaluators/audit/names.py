@@ -13,6 +13,7 @@ import binascii
 import builtins
 import codecs
 import contextlib
+import re
 import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -160,8 +161,7 @@ class Names:
             case ast.BinOp(left=left, op=ast.Div(), right=right):
                 return self._path(left, right, depth)
             case ast.BinOp(left=left, op=ast.Mod()):
-                shape = self.folded(left, depth + 1)
-                return shape.replace("%s", HOLE).replace("%d", HOLE) if isinstance(shape, str) else None
+                return self._filled(left, node.right, depth)
             case ast.Subscript(value=inner, slice=index):
                 return self._sliced(inner, index, depth)
             case ast.Call():
@@ -175,6 +175,16 @@ class Names:
         if isinstance(one, bytes) and isinstance(other, bytes):
             return one + other
         return _text(one) + _text(other)
+
+    def _filled(self, left: ast.expr, right: ast.expr, depth: int) -> str | None:
+        """``"/%s/x" % word``."""
+        shape = self.folded(left, depth + 1)
+        if not isinstance(shape, str):
+            return None
+        words = right.elts if isinstance(right, ast.Tuple) else [right]
+        for word in words:
+            shape = re.sub(r"%[-+ #0-9.]*[sdixrf]", lambda _, w=word: _text(self.folded(w, depth + 1)), shape, count=1)
+        return re.sub(r"%[-+ #0-9.]*[sdixrf]", HOLE, shape)
 
     def _path(self, left: ast.expr, right: ast.expr, depth: int) -> str | None:
         """``Path("a") / "b"``."""

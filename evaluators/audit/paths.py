@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterator
+from fnmatch import fnmatchcase
 
 from evaluators.audit.ground import COMMON, Ground
 from evaluators.audit.known import (
@@ -56,6 +57,10 @@ def _word_signs(word: str, ground: Ground, own: Container[str], *, opened: bool,
     elif PROCESS_ROOT.fullmatch(word):
         yield "evaluator-process", clipped(word, 60), "refuse"
         return
+    if re.search(r"[*?\[]", word):
+        yield from _pattern_signs(word, ground)
+    elif ran and word in _LOOKERS:
+        yield "evaluator-process", word, "refuse"
     parts = [part for part in re.split(r"[/\\]", word) if part]
     if not parts:
         if opened and word == "/":
@@ -69,7 +74,9 @@ def _word_signs(word: str, ground: Ground, own: Container[str], *, opened: bool,
             return
     last = parts[-1]
     named = opened or ran or _points_out(word) or len(parts) > 1  # evaluators run in their own folders
-    if (last in ground.files and named and last.partition(".")[0] not in own and last not in _EVERYWHERE) or _MOUNTS.match(word):
+    if (
+        last in ground.files and named and last.partition(".")[0] not in own and last not in _EVERYWHERE
+    ) or _MOUNTS.match(word):
         yield "evaluator-files", clipped(word, 60), "refuse"
     elif last in RESULTS:
         yield "result-files", clipped(word, 60), "refuse"
@@ -77,6 +84,19 @@ def _word_signs(word: str, ground: Ground, own: Container[str], *, opened: bool,
         yield "evaluator-files", clipped(word, 60), "refuse"
     elif opened and (word.startswith("..") or _OTHERS.match(word) or "/../" in word):
         yield "searching", clipped(word, 60), "suspicious"
+
+
+def _pattern_signs(word: str, ground: Ground) -> Iterator[Found]:
+    """Patterns for names of files that would match what a program must not read."""
+    processes = ("/proc/1/cmdline", "/proc/self/cmdline", "/proc/self/environ", "/proc/self/maps", "/proc/self/mem")
+    targets = [f"/target/{folder}/{file}" for folder in ground.folders for file in (*ground.files, "x.py")]
+    if word.startswith("/") and any(fnmatchcase(path, word) for path in processes):
+        yield "evaluator-process", clipped(word, 60), "refuse"
+    elif word.startswith("/") and any(fnmatchcase(path, word) for path in (*targets, "/scratch/result.json")):
+        yield "evaluator-files", clipped(word, 60), "refuse"
+
+
+_LOOKERS = frozenset({"ps", "pgrep", "pstree", "pidof", "lsof", "gdb", "strace", "ltrace", "fuser", "top", "faketime"})
 
 
 def _points_out(word: str) -> bool:

@@ -150,18 +150,20 @@ def attributes(source: Source) -> Iterator[Sign]:
             elif part in NATIVE and _speaks_to_c(source):
                 rule, severity = NATIVE[part]
                 yield source.sign(rule, node, f".{part}", severity)
-        if isinstance(node, ast.Attribute) and node.attr == "__subclasses__" and _climbs(node.value):
-            yield source.sign("hidden-code", node, ".__subclasses__ of a base class")
-
-
-def _climbs(node: ast.AST) -> bool:
-    """Whether an expression goes to the root of all classes."""
-    if isinstance(node, ast.Name):
-        return node.id == "object"
-    return any(
-        isinstance(part, ast.Attribute) and part.attr in ("__base__", "__bases__", "__mro__", "__class__")
-        for part in ast.walk(node)
-    )
+        if name == "__subclasses__" and not (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id in source.names.defined
+        ):
+            yield source.sign("hidden-code", node, ".__subclasses__ of a class that is not its own")
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and node.value in NATIVE
+            and _speaks_to_c(source)
+        ):
+            rule, severity = NATIVE[node.value]
+            yield source.sign(rule, node, node.value, severity)
 
 
 def _speaks_to_c(source: Source) -> bool:

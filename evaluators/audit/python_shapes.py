@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from evaluators.audit.known import DIGEST_METHODS, DIGESTS, FORCED_EQUALITY, ORDERING, PLAIN_TYPES, STAND_INS
 from evaluators.audit.python import Source
-from evaluators.audit.signs import Sign
+from evaluators.audit.signs import Severity, Sign
 
 CANNED_MIN = 4
 """Entries of a table whose keys look like digests, in a program that computes digests."""
+_RUN = frozenset({"builtins.eval", "builtins.exec", "os.system", "os.popen", "subprocess.run", "subprocess.call"})
 _CHILDREN = frozenset({"subprocess.Popen", "subprocess.run", "asyncio.create_subprocess_exec"})
 
 
@@ -21,6 +22,8 @@ def false_equality(source: Source) -> Iterator[Sign]:
             plain = [base for base in node.bases if _is_plain(source, base)]
             for statement in node.body:
                 yield from _compares(source, node, statement, bool(plain))
+        elif isinstance(node, ast.Attribute) and not source.is_loaded(node) and node.attr in FORCED_EQUALITY:
+            yield source.sign("false-equality", node, f"{node.attr} of a class that is there already")
         elif isinstance(node, ast.Call) and source.names.dotted(node.func) == "builtins.type" and len(node.args) == 3:
             members = node.args[2]
             if isinstance(members, ast.Dict):
@@ -49,9 +52,9 @@ def _compares(source: Source, node: ast.ClassDef, statement: ast.stmt, plain: bo
     if name in FORCED_EQUALITY and (value is FORCED_EQUALITY[name] or _is_blind(statement, 1)):
         yield source.sign("false-equality", statement, f"{name} whatever the other is")
     elif name in FORCED_EQUALITY and _is_blind(statement, 0):
-        yield source.sign(
-            "false-equality", statement, f"{name} whatever it is itself", "refuse" if plain else "suspicious"
-        )
+        kin = any(isinstance(part, ast.Name) and part.id == node.name for part in ast.walk(statement))
+        severity: Severity = "suspicious" if kin and not plain else "refuse"
+        yield source.sign("false-equality", statement, f"{name} whatever it is itself", severity)
     elif name in ORDERING and (isinstance(value, bool) or _is_blind(statement, 1)):
         yield source.sign(
             "false-equality", statement, f"{name} whatever the other is", "refuse" if plain else "suspicious"
@@ -61,6 +64,11 @@ def _compares(source: Source, node: ast.ClassDef, statement: ast.stmt, plain: bo
         yield source.sign("false-equality", statement, what, "suspicious")
     elif name in STAND_INS:
         yield source.sign("false-equality", statement, name, "suspicious")
+    elif name in ("__reduce__", "__reduce_ex__", "__setstate__"):
+        runs = any(source.names.dotted(part) in _RUN for part in ast.walk(statement))
+        yield source.sign(
+            "hidden-code", statement, f"{name}, which runs where it is read", "refuse" if runs else "suspicious"
+        )
     elif name == "__class__" and not isinstance(statement, ast.Assign):
         yield source.sign("false-equality", statement, f"{node.name}.__class__ says that it is another")
 

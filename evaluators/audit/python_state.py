@@ -174,6 +174,8 @@ def environment(source: Source) -> Iterator[Sign]:
     """Variables that are read: for tuning they may be, to find out who asks they may not."""
     for node in source.nodes:
         key: ast.expr | None = None
+        if isinstance(node, ast.For | ast.comprehension) and source.names.dotted(node.iter) == "os.environ":
+            yield source.sign("environment", node.iter, "goes through all variables", "suspicious")
         if isinstance(node, ast.Subscript) and source.is_loaded(node):
             if source.names.dotted(node.value) in ("os.environ", "os.environb"):
                 key = node.slice

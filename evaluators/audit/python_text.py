@@ -127,6 +127,7 @@ def hidden_code(source: Source) -> Iterator[Sign]:
 def _run(source: Source, node: ast.Call, code: ast.expr) -> Iterator[Sign]:
     from evaluators.audit.static import python_signs  # it reads nested code with all rules
 
+    code = _inner(source, code)
     text = source.names.folded(code)
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
@@ -147,6 +148,20 @@ def _run(source: Source, node: ast.Call, code: ast.expr) -> Iterator[Sign]:
         yield source.sign("hidden-code", node, "runs code that is packed, or comes from elsewhere")
     else:
         yield source.sign("hidden-code", node, "runs code that it makes", "suspicious")
+
+
+def _inner(source: Source, code: ast.expr) -> ast.expr:
+    """The text behind ``compile(ast.parse(text), …)``, and behind a name for it."""
+    for _ in range(4):
+        if isinstance(code, ast.Name) and code.id in source.names.texts:
+            code = source.names.texts[code.id]
+        if not (isinstance(code, ast.Call) and code.args and source.names.dotted(code.func) in _WRAPPERS):
+            break
+        code = code.args[0]
+    return code
+
+
+_WRAPPERS = frozenset({"ast.parse", "builtins.compile", "textwrap.dedent", "inspect.cleandoc", "ast.unparse"})
 
 
 def _is_from_file(source: Source, code: ast.expr) -> bool:

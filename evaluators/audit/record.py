@@ -77,6 +77,8 @@ def record_signs(text: str, places: Places, ground: Ground, what: str) -> list[S
         if event.number != counts.get(event.process, 0) + 1 and event.number != 1:
             found.append(Sign("trace", what, 0, "lines are missing from the record"))
         counts[event.process] = event.number
+        if event.name == "record taken away":
+            found.append(Sign("trace", what, 0, "closes files that are not its own, the record among them"))
         found += _signs(event, places, ground, what)
     return list(dict.fromkeys(found))
 
@@ -117,7 +119,10 @@ def _signs(event: Event, places: Places, ground: Ground, what: str) -> Iterator[
         yield sign(*(NATIVE[about][0], f"calls {about}", NATIVE[about][1]))
     elif name == "os.putenv":
         yield from (sign(*said) for said in _variable(about))
-    elif name in ("left running", "_thread.start_new_thread", "time.sleep"):
+    elif name in ("looked at", "left running"):
+        said = f"{about} runs when the evaluator looks at an answer" if name == "looked at" else f"{about} never ends"
+        yield sign("deferred-work", said)
+    elif name in ("_thread.start_new_thread", "time.sleep"):
         yield sign("sleeping" if name == "time.sleep" else "background", f"{name} {about}", "suspicious")
 
 

@@ -47,6 +47,7 @@ RULES: Mapping[str, str] = {
     "result-files": "names the files or the format in which the evaluator reports",
     "hidden-code": "runs code that cannot be read in its source",
     "false-equality": "returns objects that claim to equal, or to exceed, anything",
+    "deferred-work": "returns what does its work only when it is looked at, or by a thread that never ends",
     "canned-answers": "recognises inputs and answers from a table",
     "data-blobs": "holds more data than code would need",
     "network": "uses the network",

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from evaluators.audit.rerun import Rerun, is_python
 from evaluators.audit.ground import Ground, ground_of
 from evaluators.audit.judge import allowed, verdict_on
 from evaluators.audit.record import Places, is_complete, record_signs
+from evaluators.audit.rerun import Rerun, is_python
 from evaluators.audit.signs import Sign, beyond
 from evaluators.audit.static import read_tree
 from evaluators.command import CommandBenchmark, CommandJudge
@@ -23,7 +23,8 @@ from raysearch.types import Brief, Verdict
 FOLDER, SETTINGS, SCRIPT, RECORD = "lib", "settings.json", "sitecustomize.py", "record"
 RECORD_BYTES_MAX = 50_000_000
 Part = Literal["checker", "benchmark"]
-_WATCH = Path(__file__).with_name("watch.py")
+_INSIDE = {SCRIPT: Path(__file__).with_name("watch_start.py"), "watch.py": Path(__file__).with_name("watch.py")}
+"""Files that the sandbox is to hold: their names there, and where they are."""
 
 
 class Traced:
@@ -110,10 +111,12 @@ def lay(workspace: Workspace, files: Sequence[str], modules: Sequence[str]) -> N
     folder = workspace.scratch / FOLDER
     folder.mkdir(exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)
-    (folder / SCRIPT).write_bytes(_WATCH.read_bytes())
+    for name, source in _INSIDE.items():
+        (folder / name).write_bytes(source.read_bytes())
+        (folder / name).chmod(0o644)
     (folder / SETTINGS).write_text(json.dumps({"files": list(files), "modules": list(modules)}))
-    for place in (folder, folder / SCRIPT, folder / SETTINGS):
-        place.chmod(0o777 if place is folder else 0o666)
+    folder.chmod(0o777)
+    (folder / SETTINGS).chmod(0o666)
 
 
 def _words() -> tuple[str, ...]:

@@ -1,8 +1,6 @@
 """Runs inside the sandbox, in every Python that an evaluator starts: writes down what a program's code reaches for.
 
-Stands alone: only Python's own library. The judge starts it as a script, with the script that it asked for behind it;
-from there on every Python below imports it as ``sitecustomize``, or is started through it where it was told to ignore
-PYTHONPATH. An audit hook (PEP 578) cannot be taken off again.
+Stands alone: only Python's own library. `watch_start.py` runs it. An audit hook (PEP 578) cannot be taken off again.
 
 A line of the record is the `repr` of a tuple: process, number (counted from 1 without gaps in each process), event,
 what it was about, file and line of the program's code that is responsible, and whether a library stands between.
@@ -11,15 +9,30 @@ what it was about, file and line of the program's code that is responsible, and 
 from __future__ import annotations
 
 import _thread
+import ast
 import os
 import sys
+from typing import Any
 
-HERE = __file__  # Python takes the name away when a script has ended
+HERE = __file__
 EVENTS_MAX = 2000
 TEXT_MAX = 20_000
 MODULES = ("time", "builtins", "json", "os", "math", "random", "statistics", "subprocess", "sys", "hashlib", "pathlib")
-WALKERS = ("inspect.py", "traceback.py")
-"""Of Python's library: what walks frames on behalf of who calls it."""
+CALLS_MAX = 100_000
+"""Calls and returns that are looked at, from the start of a process."""
+DEFERRED = frozenset(
+    "__eq__ __ne__ __lt__ __le__ __gt__ __ge__ __iter__ __next__ __getitem__ __len__ __float__ __int__ __index__ "
+    "__bool__ __array__ __contains__ __complex__ __str__ __repr__".split()
+)
+"""What is called when somebody looks at an answer."""
+GENERATOR = 0x20
+WALKERS = {
+    "sys._getframe": ("/inspect.py", "/traceback.py"),
+    "object.__getattr__": ("/inspect.py",),
+    "compile": ("/ast.py", "/codeop.py"),
+    "exec": ("/code.py",),
+}
+"""Of Python's library, what does such things on behalf of who calls it."""
 QUOTERS = ("traceback.py", "warnings.py")
 """Those that read the source of whatever stands on the stack."""
 DIRECT = {
@@ -65,6 +78,7 @@ class Recorder:
         import fcntl
 
         number = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        self._log = log
         self._fd = fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 100)
         os.close(number)
         self._inode = os.fstat(self._fd).st_ino
@@ -88,8 +102,19 @@ class Recorder:
         data = (spell((self._pid, self._count, event, about, file, line, via)) + "\n").encode("utf-8", "replace")
         try:
             if fstat(self._fd).st_ino != self._inode or write(self._fd, data) != len(data):
-                end(86)
+                raise OSError
         except OSError:
+            self._count -= 1
+            self._taken()
+
+    def _taken(self) -> None:
+        """Somebody closed or replaced the file behind our back: say so, if that can be, and end."""
+        write, _, getpid, end, spell = self._os
+        try:
+            number = os.open(self._log, os.O_WRONLY | os.O_APPEND)
+            line = spell((getpid(), self._count + 1, "record taken away", "", "", 0, "")) + "\n"
+            write(number, line.encode())
+        finally:
             end(86)
 
 
@@ -107,6 +132,7 @@ class Watch:
         self._fine = tuple(os.path.realpath(root) + os.sep for root in roots if root != os.sep) + ("/dev/",)
         self._snapshot = self._picture()
         self._reported: set[str] = set()
+        self._calls = 0
 
     def kind(self, file: str) -> str:
         """Whose a file of code is: ``mine`` (the program's), ``std``, ``library``, ``evaluator`` or ``made``."""
@@ -155,17 +181,9 @@ class Watch:
                 if event in DIRECT:
                     return None
                 via = via or file
-            elif (
-                kind == "std"
-                and event in DIRECT
-                and not (
-                    file.endswith(WALKERS if event == "sys._getframe" else WALKERS[:1])
-                    and event in ("sys._getframe", "object.__getattr__")
-                )
-                and file != HERE
-                and not file.startswith(self.settings.own)
-            ):
-                return None
+            elif kind == "std" and event in DIRECT and not file.endswith(WALKERS.get(event, ())):
+                if not file.startswith(self.settings.own):
+                    return None
             frame = frame.f_back  # type: ignore[assignment]
         return None
 
@@ -182,6 +200,8 @@ class Watch:
         self._busy.add(me)
         try:
             self._look(event, given)
+        except (AttributeError, TypeError, ValueError, LookupError, RuntimeError) as error:
+            self.recorder.write("missed", f"{event}: {type(error).__name__}: {error}")
         finally:
             self._busy.discard(me)
 
@@ -206,6 +226,7 @@ class Watch:
             return name if event != "object.__getattr__" or (name in FRAMES and name != "__code__") else None
         if event == "compile":
             source = first.decode("utf-8", "replace") if isinstance(first, bytes | bytearray) else first
+            source = ast.unparse(source) if isinstance(source, ast.AST) else source
             return source[:TEXT_MAX] if isinstance(source, str) else None
         if event == "exec":
             return str(getattr(first, "co_filename", ""))[:200]
@@ -256,6 +277,30 @@ class Watch:
             module = importlib.import_module(name)
             found[name] = {key: value for key, value in vars(module).items() if callable(value)}
         return found
+
+    def look(self) -> None:
+        """From here on nothing goes unseen."""
+        sys.setprofile(self.profile)
+        sys.addaudithook(self.hook)
+
+    def profile(self, frame: Any, event: str, _about: object) -> None:
+        """Write down the program's code that runs when the evaluator looks at what it was given."""
+        self._calls += 1
+        if self._calls > CALLS_MAX:
+            self._busy.add(_thread.get_ident())
+            sys.setprofile(None)
+            self._busy.discard(_thread.get_ident())
+            return
+        code = frame.f_code
+        resumed = code.co_flags & GENERATOR and frame.f_lasti > 8
+        if event != "call" or not (resumed or code.co_name in DEFERRED) or self.kind(code.co_filename) != "mine":
+            return
+        above = frame.f_back
+        while above is not None and self.kind(above.f_code.co_filename) in ("std", "library"):
+            above = above.f_back
+        if above is not None and self.kind(above.f_code.co_filename) == "evaluator":
+            name = "a generator" if resumed else code.co_name
+            self.recorder.write("looked at", name, self._short(code.co_filename), frame.f_lineno)
 
     def compare(self) -> None:
         """Write down what has taken another's place in modules, and by whose code."""
@@ -343,98 +388,3 @@ class Arguments(list):  # type: ignore[type-arg]
     def __add__(self, other):  # type: ignore[no-untyped-def]
         self._told()
         return super().__add__(other)
-
-
-def install(place: str) -> None:
-    """Begin to watch this process, once."""
-    if getattr(sys, "_watched", False):
-        return
-    sys._watched = True  # type: ignore[attr-defined]
-    import atexit
-    import subprocess
-
-    watch = Watch(Settings(place))
-    watch.recorder.write("start", " ".join(map(str, sys.orig_argv))[:400])
-    atexit.register(watch.end)
-    begin = subprocess.Popen._execute_child  # type: ignore[attr-defined]
-
-    def begin_watched(self, args, executable, *rest, **named):  # type: ignore[no-untyped-def]
-        return begin(self, _with_watch(args, executable, place), executable, *rest, **named)
-
-    subprocess.Popen._execute_child = begin_watched  # type: ignore[attr-defined]
-    watch._snapshot = watch._picture()
-    sys.orig_argv = Arguments(list(sys.orig_argv), watch)
-    watch_arguments = getattr(sys, "argv", None)
-    if watch_arguments is not None:
-        sys.argv = Arguments(list(watch_arguments), watch)
-    sys._watch_arguments = lambda words: Arguments(words, watch)  # type: ignore[attr-defined]
-    sys.addaudithook(watch.hook)
-
-
-def _with_watch(args: object, executable: object, place: str) -> object:
-    """The words of a command that starts Python without regard to PYTHONPATH, with this script in between."""
-    if isinstance(args, str | bytes) or not isinstance(args, list | tuple):
-        return args
-    words = [os.fsdecode(word) if isinstance(word, str | bytes | os.PathLike) else word for word in args]
-    name = os.path.basename(os.fsdecode(executable) if executable else str(words[0]) if words else "")  # type: ignore[arg-type]
-    if not name.startswith("python") or not all(isinstance(word, str) for word in words):
-        return args
-    position, ignores = 1, False
-    while position < len(words) and words[position].startswith("-") and words[position] not in ("-c", "-m", "-"):
-        ignores = ignores or any(letter in words[position][1:] for letter in "IES")
-        position += 2 if words[position] in ("-W", "-X") else 1
-    if position >= len(words) or words[position] == "-" or not ignores:
-        return args
-    return [*words[:position], os.path.join(os.path.dirname(place), "sitecustomize.py"), place, *words[position:]]
-
-
-def play(words: list[str]) -> None:
-    """Run what the interpreter was to run: a script, a module or a text."""
-    import types
-
-    first = words[0]
-    module = types.ModuleType("__main__")
-    vars(module)["__builtins__"] = sys.modules["builtins"]
-    if first == "-m":
-        import runpy
-
-        sys.argv = sys._watch_arguments(words[1:])  # type: ignore[attr-defined]
-        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
-        return
-    sys.modules["__main__"] = module
-    if first == "-c":
-        sys.argv = sys._watch_arguments(["-c", *words[2:]])  # type: ignore[attr-defined]
-        exec(compile(words[1], "<string>", "exec"), vars(module))
-        return
-    if not sys.flags.safe_path:
-        sys.path[0:1] = [os.path.dirname(os.path.realpath(first))]
-    sys.argv = sys._watch_arguments(words)  # type: ignore[attr-defined]
-    vars(module).update(__file__=first, __cached__=None)
-    with open(first, "rb") as file:
-        code = compile(file.read(), first, "exec", dont_inherit=True)
-    exec(code, vars(module))
-
-
-def begin(words: list[str]) -> None:
-    """The first process: complete the settings, of which only here the paths are known, and show children the way."""
-    import json
-
-    place, candidate, target, result = words
-    folder = os.path.dirname(os.path.abspath(place))
-    with open(place, encoding="utf-8") as file:
-        told = json.load(file)
-    told |= {"candidate": candidate, "target": target, "result": result, "log": os.path.join(folder, "record")}
-    with open(place, "w", encoding="utf-8") as file:
-        json.dump(told, file)
-    before = os.environ.get("PYTHONPATH", "")
-    os.environ["PYTHONPATH"] = folder + (os.pathsep + before if before else "")
-
-
-if __name__ == "__main__":
-    if sys.argv[2] == "--begin":
-        begin([sys.argv[1], *sys.argv[3:6]])
-        del sys.argv[2:6]
-    install(sys.argv[1])
-    play(sys.argv[2:])
-elif __name__ == "sitecustomize":
-    install(os.path.join(os.path.dirname(os.path.abspath(__file__)), "settings.json"))
