@@ -1,0 +1,146 @@
+"""A candidate against an incumbent on all objectives, in interleaved pairs on one device."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from raysearch.errors import nearest
+from raysearch.statistics.claims import Claim, Incomparable
+from raysearch.statistics.paired import ExactTest, PairedTest, Verdict
+from raysearch.types import Goal
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What pairs say about one objective: plain data. No number is infinite; None is "without bound"."""
+
+    metric: str
+    goal: Goal
+    unit: str
+    """The objective's own; `effect`, `low` and `high` are in it unless ``relative``."""
+    relative: bool
+    """Whether gains are ratios less one (0.03 is 3 % better) rather than differences."""
+    effect: float | None
+    """The gain, positive where the candidate is better."""
+    low: float | None
+    high: float | None
+    confidence: float
+    """That the gain is between `low` and `high`, at whatever time the pairs stopped (0 to 1)."""
+    pairs: int
+    evidence: float
+    """That it is better: an e-value, 1 being none."""
+    verdict: Verdict
+
+
+def orders(rng: random.Random, block: int = 2) -> Iterator[bool]:
+    """For each pair whether the candidate is measured first, without end.
+
+    A coin decides for each block of ``block`` pairs; within one the order alternates: ABBA or BAAB for 2.
+    """
+    while True:
+        first = rng.random() < 0.5
+        for index in range(block):
+            yield first == (index % 2 == 0)
+
+
+class Duel:
+    """Interleaved pairs of a candidate (a) and an incumbent (b), measured in the order that `orders` says.
+
+    Measure until `settled`, asking after every pair if one likes: the error stays what it is said to be.
+    """
+
+    __slots__ = ("_tests", "block", "pairs", "pairs_max")
+
+    def __init__(self, claims: Sequence[Claim], *, pairs_max: int = 2000, block: int = 2) -> None:
+        names = [claim.name for claim in claims]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"a duel needs one or more claims, each with a name of its own, not {names}")
+        self._tests: dict[str, PairedTest | ExactTest] = {
+            claim.name: ExactTest(claim) if claim.deterministic else PairedTest(claim, block=block) for claim in claims
+        }
+        self.block = block
+        self.pairs_max = pairs_max
+        self.pairs = 0
+        """Pairs added, the last block's among them even if it is not full."""
+
+    @property
+    def tests(self) -> Mapping[str, PairedTest | ExactTest]:
+        """The evidence on each objective."""
+        return self._tests
+
+    def add(self, a: Mapping[str, float], b: Mapping[str, float]) -> None:
+        """One pair: the metrics of the candidate and of the incumbent; those without a claim are ignored.
+
+        Raises `Incomparable` where one is missing or not finite; nothing of the pair is then taken.
+        """
+        for metrics, whose in ((a, "candidate"), (b, "incumbent")):
+            for name in self._tests:
+                if name not in metrics:
+                    raise Incomparable(
+                        f"pair {self.pairs + 1}: the {whose} has no {name!r}.{nearest(name, metrics)} "
+                        "A benchmark must report every objective each time"
+                    )
+                if not math.isfinite(metrics[name]):
+                    raise Incomparable(
+                        f"pair {self.pairs + 1}: the {whose}'s {name!r} is {metrics[name]}; only finite numbers compare"
+                    )
+        for name, test in self._tests.items():
+            test.add(a[name], b[name])
+        self.pairs += 1
+
+    def verdict(self, alpha: float = 0.01, miss: float = 0.03) -> Verdict:
+        """On all objectives together.
+
+        ``better``: on at least one, whatever the others say (which is what a place on a frontier needs); wrongly with
+        probability ``alpha`` at most, shared equally by the objectives. ``worse``, ``no_worthwhile_gain``: on none is
+        there a gain worth claiming, wrongly with probability ``miss`` at most where there is one; ``worse`` if on at
+        least one it is worse.
+        """
+        share = alpha / len(self._tests)
+        found = [test.verdict(share, miss) for test in self._tests.values()]
+        if "better" in found:
+            return "better"
+        if "unsettled" in found:
+            return "unsettled"
+        return "worse" if "worse" in found else "no_worthwhile_gain"
+
+    def settled(self, alpha: float = 0.01, miss: float = 0.03) -> bool:
+        """Whether to stop: there is a verdict, or there are as many pairs as there may be."""
+        return self.pairs >= self.pairs_max or self.verdict(alpha, miss) != "unsettled"
+
+    def evidence(self) -> float:
+        """That it is better somewhere: the mean of the objectives' e-values, itself one."""
+        return math.fsum(test.e_better / len(self._tests) for test in self._tests.values())
+
+    def comparisons(
+        self, alpha: float = 0.01, miss: float = 0.03, *, confidence: float = 0.95
+    ) -> tuple[Comparison, ...]:
+        """One for each objective, in the order of the claims; verdicts as in `verdict`."""
+        share = alpha / len(self._tests)
+        return tuple(compared(test, test.verdict(share, miss), confidence) for test in self._tests.values())
+
+
+def compared(test: PairedTest | ExactTest, verdict: Verdict, confidence: float) -> Comparison:
+    """``test`` as plain data."""
+    low, high = test.interval(1 - confidence)
+    return Comparison(
+        metric=test.claim.name,
+        goal=test.claim.goal,
+        unit=test.claim.unit,
+        relative=test.claim.relative,
+        effect=bounded(max(low, min(high, test.effect))) if test.pairs else None,
+        low=bounded(low),
+        high=bounded(high),
+        confidence=confidence,
+        pairs=test.pairs,
+        evidence=test.e_better,
+        verdict=verdict,
+    )
+
+
+def bounded(value: float) -> float | None:
+    """``value`` where it is finite."""
+    return value if math.isfinite(value) else None
