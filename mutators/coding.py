@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from raysearch.agents.asking import Hired, servers_of
 from raysearch.agents.interface import Call, Permission
@@ -19,6 +20,8 @@ from raysearch.types import Brief, Mutation
 
 SKILL = "SKILL.md"
 SUMMARY_CHARS, MEMORY_CHARS = 300, 4_000
+SESSION, SESSION_CHARS = "SESSION: ", 200
+"""The line of a memory in which this mutator names the conversation."""
 _LABEL = re.compile(r"^[\s>*_#`-]*(SUMMARY|MEMORY)[*_`]*[ \t]*:[*_`]*[ \t]*", re.MULTILINE)
 
 
@@ -32,6 +35,8 @@ class CodingAgent:
         timeout_s: for the whole of one call.
         skills: Agent Skills folders, each with a SKILL.md, which the agent can discover.
         servers: MCP servers whose tools it gets: the name of each, with its command (a list of words) or its address.
+        session: ``new``: each attempt is a conversation of its own; ``lineage``: it goes on with that of the attempt
+            whose memory it is told, where the policy hands memories on.
         backend, modality, interface: what kind of program it is; each adds a paragraph to the prompt.
         judges, prices, no_price: what the run itself says about who judges and what models cost.
     """
@@ -49,6 +54,7 @@ class CodingAgent:
         timeout_s: float = 1800.0,
         skills: Sequence[Path] = (),
         servers: Mapping[str, str | Sequence[str]] | None = None,
+        session: Literal["new", "lineage"] = "new",
         backend: Backend = "",
         modality: Modality = "",
         interface: Interface = "",
@@ -63,6 +69,7 @@ class CodingAgent:
                 raise ConfigError(f"skills: {folder} is no skill: there is no {SKILL} in it")
         self._hired = Hired(agent, agent_options, model, effort, prices, no_price)
         self._kind = {"backend": backend, "modality": modality, "interface": interface}
+        self._goes_on = session == "lineage"
         self._servers = servers_of(servers or {})
         self._skills = tuple(folder.absolute() for folder in skills)
         self._timeout_s, self._judges = timeout_s, tuple(judges)
@@ -78,7 +85,8 @@ class CodingAgent:
 
     def mutate(self, workspace: Workspace, brief: Brief, rng: random.Random) -> Mutation:  # noqa: ARG002 - models draw
         """Whatever the agent left of the files is the mutation. Raises AgentFault."""
-        prompt = render("implementer", told(workspace, brief, self._judges), **self._kind)
+        memory, session = parted(brief.memory)
+        prompt = render("implementer", told(workspace, replace(brief, memory=memory), self._judges), **self._kind)
         call: Call[Any] = Call(
             role="implementer",
             prompt=prompt.text,
@@ -86,11 +94,30 @@ class CodingAgent:
             permission=Permission.EDIT,
             skills=self._skills,
             servers=self._servers,
+            session=session if self._goes_on else "",
+            keep=self._goes_on,
             timeout_s=self._timeout_s,
         )
         reply = self._hired.ask(workspace, prompt, call)
         summary, memory = account(reply.text)
+        memory, _ = parted(memory)  # only this mutator names the session
+        if self._goes_on and reply.session:
+            memory = f"{memory}\n{SESSION}{one_line(reply.session, SESSION_CHARS)}".strip()
         return Mutation(summary, memory, reply.usage)
+
+
+def parted(memory: str) -> tuple[str, str]:
+    """A memory without the lines that name a session, and the session that the last of them names.
+
+    >>> parted("the table is sorted\\nSESSION: 7f3a")
+    ('the table is sorted', '7f3a')
+    """
+    lines = memory.splitlines()
+    named = [line.removeprefix(SESSION).strip() for line in lines if line.startswith(SESSION)]
+    if not named:
+        return memory, ""
+    rest = "\n".join(line for line in lines if not line.startswith(SESSION))
+    return rest.strip("\n"), named[-1][:SESSION_CHARS]
 
 
 def account(text: str) -> tuple[str, str]:

@@ -31,7 +31,8 @@ class Writes:
         self.calls.append(call)
         (workspace.path / self.file).write_text(self.text)
         (workspace.artifacts / "implementer.jsonl").write_text(json.dumps({"prompt": call.prompt}) + "\n")
-        return Reply(self.reply, usage=USED, transcript=workspace.artifacts / "implementer.jsonl")
+        session = call.session or f"writes-{len(self.calls)}"
+        return Reply(self.reply, usage=USED, session=session, transcript=workspace.artifacts / "implementer.jsonl")
 
 
 class Learns:

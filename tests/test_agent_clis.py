@@ -260,7 +260,10 @@ def test_what_stands_in_the_program_configures_nothing(world: World) -> None:
 
 
 def test_a_session_is_gone_on_with(world: World) -> None:
-    first = world.ask(characters.lazy("One.", tokens=TOKENS))
+    first = world.ask(characters.lazy("One.", tokens=TOKENS), replace(WORK, keep=True))
+    assert world.agent
+    world.agent.close()  # as when the worker is gone
+    world.agent = None
     second = world.ask(characters.lazy("Two.", tokens=TOKENS), replace(WORK, prompt="And now?", session=first.session))
     assert (second.text, second.session) == ("Two.", first.session)
     told = [message.text for message in world.requests[0].messages]

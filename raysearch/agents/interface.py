@@ -56,6 +56,8 @@ class Call(Generic[Answered]):
     """What the reply must be; without one any text will do."""
     session: str = ""
     """A session of an earlier reply of this role, to go on with; empty for a new one."""
+    keep: bool = False
+    """Whether it may be gone on with by another worker, too: the conversation is kept among the job's artifacts."""
     skills: tuple[Path, ...] = ()
     """Agent Skills folders (each holds a SKILL.md) that the agent should discover; never part of the commit."""
     servers: tuple[McpServer, ...] = ()

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 
 from raysearch.agents import credentials
 from raysearch.agents.api.dialogue import Dialogue
+from raysearch.agents.api.keeping import keep, kept
 from raysearch.agents.api.messages import Conversation, Provider, ProviderError
 from raysearch.agents.api.pacing import Breaker, Pace, RealPace, Retries
 from raysearch.agents.api.program import FILE_BYTES, Program, Refused
@@ -130,6 +131,8 @@ class ApiAgent:
                 dialogue = self._dialogue(session, call, spending, transcript, began + call.timeout_s)
                 reply = self._answer(dialogue, workspace, call)
                 self._keep(session, dialogue.conversation)
+                if call.keep:
+                    keep(workspace.artifacts, session, dialogue.conversation)
             ended = "answered"
             usage = replace(spending.usage, session=session)
             return replace(reply, usage=usage, session=session, transcript=transcript.path)
@@ -169,7 +172,7 @@ class ApiAgent:
         if self._provider is None:
             where = replace(self.address, model=spending.model)
             self._provider = connect(where) if self.place is None else Served(where, self.place, self.pace)
-        system, before = call.system, self._sessions.get(session)
+        system, before = call.system, self._before(call.session, transcript.path.parent)
         conversation = Conversation(system=system, output_max=self.output_max, effort=self.effort, key=session)
         if before is not None:
             conversation = replace(conversation, messages=before.messages)
@@ -188,6 +191,12 @@ class ApiAgent:
         if call.session and before is None:
             dialogue.note("note", text=f"session {session} is not known here: a new one begins")
         return dialogue
+
+    def _before(self, session: str, artifacts: Path) -> Conversation | None:
+        """What was said in a session, to this worker or to another one."""
+        if not session:
+            return None
+        return self._sessions.get(session) or kept(artifacts, session)
 
     def _keep(self, session: str, conversation: Conversation) -> None:
         self._sessions[session] = conversation

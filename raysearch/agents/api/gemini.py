@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -99,7 +100,7 @@ def _config(conversation: Conversation, timeout_s: float) -> types.GenerateConte
 
 def _content(message: Message) -> types.Content:
     if isinstance(message.wire, tuple) and message.wire:
-        return types.Content(role="model", parts=list(message.wire))
+        return types.Content.model_validate_json(json.dumps({"role": "model", "parts": list(message.wire)}))
     return types.Content(role="model" if message.role == "assistant" else "user", parts=list(_parts(message)))
 
 
@@ -109,7 +110,8 @@ def _parts(message: Message) -> Iterator[types.Part]:
         named = None if result.id.startswith(_OURS) else result.id
         yield types.Part(function_response=types.FunctionResponse(id=named, name=result.name, response=said))
     for call in message.calls:
-        yield types.Part(function_call=types.FunctionCall(name=call.name, args=dict(call.arguments or {})))
+        named = None if call.id.startswith(_OURS) else call.id
+        yield types.Part(function_call=types.FunctionCall(id=named, name=call.name, args=dict(call.arguments or {})))
     if message.text or not (message.results or message.calls):
         yield types.Part(text=message.text or "(nothing)")
 
@@ -191,8 +193,8 @@ class _Heard:
             self.parts.append(types.Part(text=text, thought=self.thought or None))
         self.pieces = []
 
-    def _wire(self) -> tuple[types.Part, ...]:
-        return tuple(_sendable(part) for part in self.parts)
+    def _wire(self) -> tuple[Any, ...]:
+        return tuple(_sendable(part).model_dump(mode="json", exclude_none=True) for part in self.parts)
 
 
 def _sendable(part: types.Part) -> types.Part:

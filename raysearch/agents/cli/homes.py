@@ -14,10 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from raysearch.agents import sessions
 from raysearch.sandbox.owners import make_private
 from raysearch.sandbox.stored import stored_bytes
 from raysearch.types import Usage
 
+ARCHIVE = ".tar"
+"""How the file of a kept home ends."""
 KEPT_MAX = 16
 """Conversations that can be gone on with; the oldest gives way."""
 KEPT_BYTES_MAX = 512 * 1024 * 1024
@@ -42,9 +45,12 @@ class Homes:
         self._kept: OrderedDict[str, Home] = OrderedDict()
 
     @contextmanager
-    def lent(self, session: str) -> Iterator[Home]:
-        """The home of that conversation, or a new one; kept for whoever goes on with it, unless this fails."""
-        home = self._kept.pop(session, None) or self._new()
+    def lent(self, session: str, artifacts: Path | None = None) -> Iterator[Home]:
+        """The home of that conversation, or a new one; kept for whoever goes on with it, unless this fails.
+
+        One that this worker does not have may be among the ``artifacts`` of the run.
+        """
+        home = self._kept.pop(session, None) or self._restored(session, artifacts) or self._new()
         try:
             yield home
         except BaseException:
@@ -62,6 +68,18 @@ class Homes:
         _remove(home)
         fresh = self._new()
         home.folder, home.session, home.totals = fresh.folder, fresh.session, fresh.totals
+
+    def _restored(self, session: str, artifacts: Path | None) -> Home | None:
+        file = sessions.found(artifacts, session, ARCHIVE) if session and artifacts else None
+        if file is None:
+            return None
+        home = self._new()
+        totals = sessions.unpack(file, home.folder)
+        if totals is None:
+            _remove(home)
+            return None
+        home.session, home.totals = session, totals
+        return home
 
     def _new(self) -> Home:
         if self._root is None:

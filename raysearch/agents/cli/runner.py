@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from raysearch.agents import replies
+from raysearch.agents import replies, sessions
 from raysearch.agents.cli import programs
-from raysearch.agents.cli.homes import Home, Homes, place, put, set_aside
+from raysearch.agents.cli.homes import ARCHIVE, Home, Homes, place, put, set_aside
+from raysearch.agents.cli.inside import needed, open_folder, shown
 from raysearch.agents.cli.meter import Meter, watched
 from raysearch.agents.cli.output import from_file, plain, to_file
 from raysearch.agents.cli.record import Record
 from raysearch.agents.cli.turns import Heard, Start, Turn
 from raysearch.agents.cli.ways import free_ports, relayed_server, require_address
 from raysearch.agents.credentials import credential
-from raysearch.agents.interface import SERVER_NAME, AgentFault, Answered, Call, Cause, McpServer, Permission, Reply
+from raysearch.agents.interface import SERVER_NAME, AgentFault, Answered, Call, Cause, Permission, Reply
 from raysearch.agents.prices import priced, prices_of
 from raysearch.errors import ConfigError, Fault
 from raysearch.protocols import Completed, Guest, Relay, Workspace
-from raysearch.sandbox.owners import make_private
 from raysearch.types import Allowance, Usage
 
 ERROR_CHARS = 600
@@ -146,7 +145,7 @@ class CliAgent(ABC):
         """
         with (
             Record.of(workspace.artifacts, call, self.name, self.model) as record,
-            self.homes.lent(call.session) as home,
+            self.homes.lent(call.session, workspace.artifacts) as home,
         ):
             if call.session != home.session:
                 record.note(f"session {call.session} is not known here: a new one begins")
@@ -159,6 +158,10 @@ class CliAgent(ABC):
                     fault.transcript = record.transcript
                 raise
             home.session = reply.session
+            if call.keep and reply.session:
+                file = workspace.artifacts / sessions.named(reply.session, ARCHIVE)
+                if not sessions.pack(home.folder, file, home.totals):
+                    record.note("the conversation is too large to be kept")
             return reply
 
     def lacking(self, sandbox: str) -> str:
@@ -281,7 +284,7 @@ class _Asking:
                 relay, reached = relayed_server(server, ports[len(relays)]) if server.url else (None, server)
                 relays += [relay] if relay else []
                 servers.append(reached)
-            folder = stack.enter_context(_shown())
+            folder = stack.enter_context(shown())
             turn = Turn(
                 prompt=prompt,
                 system=call.system,
@@ -297,7 +300,7 @@ class _Asking:
             start = agent.start(turn)
             self._furnish(start)
             self.record.said(prompt)
-            _open_folder(folder)
+            open_folder(folder)
             stack.enter_context(set_aside(self.workspace.path, agent.sets_aside))
             meter = stack.enter_context(watched(self._meter(allowance)))
             completed = self.workspace.host(
@@ -306,7 +309,7 @@ class _Asking:
                     home=self.home.folder,
                     stdin=prompt.encode("utf-8", "replace"),
                     env={"TERM": "dumb", "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1", **start.env},
-                    readable=_needed(program, call.servers, folder, agent.readable),
+                    readable=needed(program, call.servers, folder, agent.readable),
                     relays=tuple(relays),
                     writable=call.permission is Permission.EDIT,
                     memory_mb=agent.memory_mb,
@@ -372,28 +375,3 @@ def _since(total: Usage, before: Usage) -> Usage:
         tokens_out=max(0, total.tokens_out - before.tokens_out),
         turns=max(0, total.turns - before.turns),
     )
-
-
-@contextmanager
-def _shown() -> Iterator[Path]:
-    """A folder for what a program must read, gone afterwards."""
-    folder = make_private()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _open_folder(folder: Path) -> None:
-    """Let another user read it, whatever the umask."""
-    folder.chmod(0o755)
-    for file in folder.iterdir():
-        file.chmod(0o644)
-
-
-def _needed(
-    program: programs.Program, servers: Sequence[McpServer], folder: Path, more: Sequence[Path]
-) -> tuple[Path, ...]:
-    """What must be visible inside: the program, what it reads, and what it starts."""
-    started = [path for server in servers if server.command for path in programs.paths_in(server.command)]
-    return tuple(dict.fromkeys((*program.needs, folder, *more, *started)))
