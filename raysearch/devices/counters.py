@@ -192,6 +192,11 @@ def descends(pid: int, roots: frozenset[int]) -> bool:
     return False
 
 
+def exists(pid: int) -> bool:
+    """Whether there is such a process, dead ones that are not buried left out."""
+    return stat_fields(pid)[:1] not in ([], ["Z"], ["X"])
+
+
 def _number(file: Path) -> float | None:
     with suppress(OSError, ValueError):
         return float(file.read_text())

@@ -21,7 +21,7 @@ MACHINE_FOLDER = Path("/tmp/raysearch-devices")
 """The same for all, whatever TMPDIR says. Containers that share a machine can mount one folder here."""
 EVERYBODY, SHARED = 0o1777, stat.S_IWGRP | stat.S_IWOTH
 NOTE_BYTES_MAX = 200
-SETTLE_S = 1.0
+SETTLE_S = 0.5
 """How long somebody else's new folder may take until it is everybody's."""
 FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 

@@ -170,7 +170,8 @@ class Watch:
         self._seen[gpu].append(state)
         if self._first_namespace:  # elsewhere the driver's numbers are of processes that cannot be told apart
             own = frozenset({os.getpid(), *self._spending.roots})
-            self._strangers[gpu].update(pid for pid in state.processes if not counters.descends(pid, own))
+            here = {pid for pid in state.processes if counters.exists(pid)}  # one that has just ended is nobody's
+            self._strangers[gpu].update(pid for pid in here if not counters.descends(pid, own))
 
 
 def _in_first_namespace() -> bool:

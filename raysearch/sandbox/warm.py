@@ -35,6 +35,8 @@ from raysearch.target import SandboxLimits
 
 ZYGOTES_MAX = 4
 """Kinds of commands (environment, mount points) that are kept warm at once."""
+FENCES_MAX = 48
+"""A message to a zygote has room for 64 files."""
 DEATH_S = 2.0
 """How long after a command could not be forked the zygote's death may become known."""
 SAME_IN_A_FORK = {"PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED", "PYTHONUNBUFFERED", "PYTHONUTF8", "PYTHONIOENCODING"}
@@ -98,6 +100,8 @@ class Warm:
         env = {**env, **hold.environment}
         with ExitStack() as stack:
             try:
+                if len(hold.fences) > FENCES_MAX:
+                    raise Unfit(f"{len(hold.fences)} devices are more than a zygote takes")
                 script = self._script(command, cwd, [*readable, *writable])
                 kind = self._kind(readable, writable, env, limits)
                 _require_unshadowed(script, self._zygote(kind))
