@@ -167,6 +167,28 @@ def test_leases_in_one_process_exclude_one_another_too(tmp_path: Path) -> None:
     assert free(tmp_path)
 
 
+@pytest.mark.parametrize("turn", [False, True])
+def test_one_at_a_time_holds_devices_while_it_waits_for_more(tmp_path: Path, turn: bool) -> None:
+    """Whose turn it is keeps what it has got, or others would always be quicker; the rest keep nothing."""
+    second = Inventory(gpus=TWO.gpus[1:])
+    locks = Locks.open(tmp_path / "locks")
+    another = None if turn else locks.take("turn", "another search")
+    with leased(A_GPU, folder=tmp_path / "locks", offered=ONE):
+        waiting = start("with mine(2, 'ab'): print('both', flush=True)", tmp_path)
+        assert waiting.stdin is not None
+        end_s = time.monotonic() + 60
+        while not locks.taken("gpu-b"):  # for a moment at least
+            assert time.monotonic() < end_s
+        if turn:
+            assert not free(tmp_path, second)
+        else:
+            assert free(tmp_path, second, timeout_s=30.0)
+    if another is not None:
+        os.close(another)
+    assert waiting.communicate()[0] == "both\n"
+    locks.close()
+
+
 @pytest.mark.parametrize("kind", ["link", "hard link", "pipe", "folder", "dangling link"])
 def test_what_others_leave_in_the_folder_is_not_touched(tmp_path: Path, kind: str) -> None:
     victim = tmp_path / "victim"
