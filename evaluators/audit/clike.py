@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -89,13 +90,13 @@ INTERPOSED = CLOCKS | frozenset(
             "exit",
             "_exit",
         ),
-        *("main", "malloc", "free", "abs", "fabs", "fabsf", "isnan", "isfinite", "isnanf", "rand", "srand", "getenv"),
+        *("malloc", "free", "abs", "fabs", "fabsf", "isnan", "isfinite", "isnanf", "rand", "srand", "getenv"),
         "_start",
     }
 )
 """Of which a program has none of its own, unless it stands in for the evaluator's."""
 RESERVED = frozenset({"main", "static", "float", "double", "int", "return", "if", "for", "while", "const", "restrict"})
-OPENERS = frozenset({"fopen", "open", "openat", "ifstream", "ofstream", "fstream", "opendir", "dlopen", "path"})
+OPENERS = frozenset({"fopen", "open", "openat", "ifstream", "ofstream", "fstream", "opendir", "dlopen"})
 ATTRIBUTES = frozenset({"constructor", "destructor", "init_priority"})
 OUTSIDE = re.compile(r"\.(?:init|fini|preinit|ctors|dtors|text)")
 """Sections of code, and of what runs before and after everything else."""
@@ -117,6 +118,7 @@ class Token:
 class File:
     """What rules need to know of the rest of a file."""
 
+    path: str
     ground: Ground
     own: Mapping[str, int]
     """Functions and macros that it defines, with their lines."""
@@ -172,11 +174,11 @@ def clike_signs(path: str, content: bytes, ground: Ground) -> Iterator[Sign]:
 
     own = dict(_definitions(found))
     for name, line in own.items():
-        if name in INTERPOSED:
-            yield sign("shadowing", line, f"defines {name}")
+        if name in INTERPOSED or name == "main":
+            yield sign("shadowing", line, f"defines {name}", "suspicious" if name == "main" else "refuse")
     words = {token.text for token in found if token.kind == "word"}
     waits = bool(words & {"pthread_join", "thrd_join", "join", "wait", "waitpid"})
-    file = File(ground, own, waits, frozenset(_pasting(found)))
+    file = File(path, ground, own, waits, frozenset(_pasting(found)))
     in_assembly = bool(words & {"asm", "__asm__", "__asm"})
     for place, token in enumerate(found):
         if token.kind in ("string", "char"):
@@ -192,7 +194,7 @@ def clike_signs(path: str, content: bytes, ground: Ground) -> Iterator[Sign]:
         elif token.kind == "word":
             yield from _word(sign, found, place, file)
         elif token.text == "#":
-            yield from _directive(sign, found, place, ground)
+            yield from _directive(sign, found, place, file)
         elif token.text == "(" and [t.text for t in found[place : place + 4]] == ["(", "*", ")", "("]:
             yield sign("hidden-code", token.line, "an address called as a function", "suspicious")
 
@@ -268,7 +270,9 @@ def _word(make: Maker, found: Sequence[Token], place: int, file: File) -> Iterat
         yield make("forbidden", token.line, name)
     if name in ("__asm__", "asm", "__asm") or name.endswith("_asm"):
         yield from _assembly(make, found, place)
-    elif bare in ATTRIBUTES and (name != bare or before in ("(", ",", "[", "::")):
+    elif bare in ATTRIBUTES and any(
+        t.text in ("__attribute__", "__attribute", "[") for t in found[max(0, place - 8) : place]
+    ):
         yield make("background", token.line, f"__attribute__(({bare}))")
     elif name in ("ifunc", "__ifunc__", "init_array", "__wrap_main"):
         yield make("background", token.line, name)
@@ -343,7 +347,7 @@ def _assembly(make: Maker, found: Sequence[Token], place: int) -> Iterator[Sign]
         yield make("background", line, "assembly that makes sections or symbols", "suspicious")
 
 
-def _directive(make: Maker, found: Sequence[Token], place: int, ground: Ground) -> Iterator[Sign]:
+def _directive(make: Maker, found: Sequence[Token], place: int, file: File) -> Iterator[Sign]:
     words = [token for token in found[place + 1 : place + 40] if token.line == found[place].line]
     if not words:
         return
@@ -352,7 +356,8 @@ def _directive(make: Maker, found: Sequence[Token], place: int, ground: Ground) 
         name = words[1].text if len(words) > 1 and words[1].kind == "string" else "".join(w.text for w in words[1:])
         inner = name.strip("<>")
         last = inner.rpartition("/")[2]
-        if inner.startswith(("/", "..")) or "/../" in inner or last in ground.files:
+        whole = posixpath.normpath(posixpath.join(posixpath.dirname(file.path), inner))
+        if whole.startswith(("/", "..")) or last in file.ground.files:
             yield make("evaluator-files", line, f"#{kind} {inner}")
         elif kind == "embed" or not re.search(r"[\w>\"]", name):
             yield make("data-blobs", line, f"#{kind} {inner}", "suspicious")

@@ -1,4 +1,4 @@
-"""The judge that asks again with inputs that nobody has seen: a program must do as well on them as on the known ones."""
+"""The judge that asks again with inputs that nobody has seen: programs must do as well on them as on the known ones."""
 
 from __future__ import annotations
 

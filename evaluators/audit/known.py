@@ -70,7 +70,8 @@ USES: Mapping[str, Weight] = {
         "suspicious",
         "pickle.loads pickle.load shelve.open dill.loads cloudpickle.loads joblib.load "
         "inspect.getsource inspect.getsourcelines inspect.getmodule random.getstate random.setstate "
-        "numpy.random.get_state numpy.random.set_state importlib.util.spec_from_file_location importlib.machinery.SourceFileLoader runpy.run_module types.ModuleType",
+        "numpy.random.get_state numpy.random.set_state importlib.util.spec_from_file_location "
+        "importlib.machinery.SourceFileLoader runpy.run_module types.ModuleType",
     ),
     **_all(
         "native-calls",

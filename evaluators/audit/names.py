@@ -8,21 +8,19 @@ What cannot be told gives None, and rules decide what that means.
 from __future__ import annotations
 
 import ast
-import base64
-import binascii
 import builtins
-import codecs
 import contextlib
 import re
 import sys
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+
+from evaluators.audit.unpacking import DECODERS, decoded, unpacked
 
 HOLE = "{}"
 """Stands for what is not known in a text that is known in part."""
 DEPTH_MAX = 60
-BYTES_MAX = 1_000_000
 BUILTIN = frozenset(dir(builtins)) | {"__builtins__", "__loader__", "__spec__"}
+_FIELD = re.compile(r"%[-+ #0-9.]*[sdixrf]")
 _MODULES_OF = frozenset({"sys.modules"})
 _IMPORTS = frozenset({"builtins.__import__", "importlib.import_module", "importlib.__import__"})
 
@@ -89,7 +87,8 @@ class Names:
                 return self._called(node, depth)
             case ast.Subscript(value=inner, slice=index):
                 return self._item(inner, index, depth)
-        return None
+            case _:
+                return None
 
     def _name(self, name: str) -> str | None:
         if name in self.aliases:
@@ -166,7 +165,8 @@ class Names:
                 return self._sliced(inner, index, depth)
             case ast.Call():
                 return self._built(node, depth)
-        return None
+            case _:
+                return None
 
     def _added(self, left: ast.expr, right: ast.expr, depth: int) -> str | bytes | None:
         one, other = self.folded(left, depth + 1), self.folded(right, depth + 1)
@@ -182,9 +182,10 @@ class Names:
         if not isinstance(shape, str):
             return None
         words = right.elts if isinstance(right, ast.Tuple) else [right]
-        for word in words:
-            shape = re.sub(r"%[-+ #0-9.]*[sdixrf]", lambda _, w=word: _text(self.folded(w, depth + 1)), shape, count=1)
-        return re.sub(r"%[-+ #0-9.]*[sdixrf]", HOLE, shape)
+        pieces = _FIELD.split(shape)
+        filled = [_text(self.folded(word, depth + 1)) for word in words]
+        filled += [HOLE] * (len(pieces) - 1 - len(filled))
+        return "".join(piece + word for piece, word in zip(pieces, [*filled, ""], strict=False))
 
     def _path(self, left: ast.expr, right: ast.expr, depth: int) -> str | None:
         """``Path("a") / "b"``."""
@@ -216,13 +217,20 @@ class Names:
             return "/".join(parts) if function.startswith("pathlib") else parts[0]
         if function == "os.path.join":
             return "/".join(_text(self.folded(argument, depth + 1)) for argument in node.args)
-        if function in _DECODERS and node.args:
-            data = self.folded(node.args[0], depth + 1)
-            more = [self.folded(argument, depth + 1) for argument in node.args[1:2]]
-            return None if data is None else _decoded(function, data, more[0] if more else None)
+        if function in (*DECODERS, "codecs.decode") and node.args:
+            return self._unpacked(function, node.args, depth)
         if isinstance(node.func, ast.Attribute):
             return self._method(node.func.value, node.func.attr, node.args, depth)
         return None
+
+    def _unpacked(self, function: str, given: Sequence[ast.expr], depth: int) -> str | bytes | None:
+        data = self.folded(given[0], depth + 1)
+        if data is None:
+            return None
+        if function in DECODERS:
+            return unpacked(function, data)
+        codec = self.text(given[1], depth + 1) if len(given) > 1 else None
+        return None if codec is None else decoded(data, codec)
 
     def _from_numbers(self, function: str, argument: ast.expr, depth: int) -> str | bytes | None:
         if function == "builtins.chr":
@@ -237,7 +245,7 @@ class Names:
     def _method(self, inner: ast.expr, method: str, given: Sequence[ast.expr], depth: int) -> str | bytes | None:
         if method == "fromhex" and given:
             text = self.text(given[0], depth + 1)
-            return None if text is None else _decoded("binascii.unhexlify", text.replace(" ", ""), None)
+            return None if text is None else unpacked("builtins.bytes.fromhex", text)
         if method == "joinpath":
             parts = [inner, *given]
             return "/".join(_text(self.folded(part, depth + 1)) for part in parts)
@@ -248,12 +256,12 @@ class Names:
             return self._joined(whole, given[0], depth)
         arguments = [self.folded(argument, depth + 1) for argument in given]
         if method == "replace" and len(arguments) == 2:
-            old, new = arguments
-            return whole.replace(old, new) if type(old) is type(new) is type(whole) and old else None  # type: ignore
+            old, new = (_text(argument) for argument in arguments)
+            return _text(whole).replace(old, new) if old else None
         if method in ("decode", "encode"):
             return whole
         if method in ("strip", "lower", "upper", "swapcase", "rstrip", "lstrip", "casefold") and not arguments:
-            return getattr(whole, method)() if hasattr(whole, method) else None  # type: ignore[no-any-return]
+            return str(getattr(_text(whole), method)())
         if method == "format" and isinstance(whole, str):
             for argument in arguments:
                 whole = whole.replace("{}", _text(argument), 1) if argument is not None else whole
@@ -269,11 +277,15 @@ class Names:
             if self.dotted(parts.func) == "builtins.reversed" and last is not None:
                 text = self.folded(last, depth + 1)
                 return None if text is None else _text(text)[::-1]
-            if last is not None and parts.args and self.dotted(parts.args[0]) == "builtins.chr":
+            if last is not None and self.dotted(parts.args[0]) == "builtins.chr":
                 return self._characters(last)
-        if isinstance(parts, ast.GeneratorExp | ast.ListComp) and isinstance(parts.elt, ast.Call):
-            if self.dotted(parts.elt.func) == "builtins.chr" and len(parts.generators) == 1:
-                return self._characters(parts.generators[0].iter)
+        spells = (
+            isinstance(parts, ast.GeneratorExp | ast.ListComp)
+            and isinstance(parts.elt, ast.Call)
+            and self.dotted(parts.elt.func) == "builtins.chr"
+        )
+        if spells and isinstance(parts, ast.GeneratorExp | ast.ListComp) and len(parts.generators) == 1:
+            return self._characters(parts.generators[0].iter)
         return None
 
     def _characters(self, numbers: ast.expr) -> str | None:
@@ -282,43 +294,6 @@ class Names:
             if all(code is not None and 0 <= code < 0x110000 for code in codes):
                 return "".join(chr(code) for code in codes if code is not None)
         return None
-
-
-_DECODERS: Mapping[str, str] = {
-    "base64.b64decode": "b64", "base64.standard_b64decode": "b64", "base64.urlsafe_b64decode": "b64url",
-    "base64.b32decode": "b32", "base64.b16decode": "hex", "base64.b85decode": "b85", "base64.a85decode": "a85",
-    "binascii.a2b_base64": "b64", "binascii.unhexlify": "hex", "binascii.a2b_hex": "hex",
-    "zlib.decompress": "zlib", "bz2.decompress": "bz2", "lzma.decompress": "lzma", "gzip.decompress": "gzip",
-    "codecs.decode": "codec",
-}  # fmt: skip
-
-
-def _decoded(function: str, data: str | bytes, codec: str | bytes | None) -> str | bytes | None:
-    raw = data if isinstance(data, bytes) else data.encode("utf-8", "replace")
-    try:
-        match _DECODERS[function]:
-            case "b64":
-                return base64.b64decode(raw)
-            case "b64url":
-                return base64.urlsafe_b64decode(raw)
-            case "b32":
-                return base64.b32decode(raw)
-            case "b85":
-                return base64.b85decode(raw)
-            case "a85":
-                return base64.a85decode(raw)
-            case "hex":
-                return binascii.unhexlify(raw)
-            case "zlib":
-                return zlib.decompressobj().decompress(raw, BYTES_MAX)
-            case "gzip":
-                return zlib.decompressobj(31).decompress(raw, BYTES_MAX)
-            case "codec" if isinstance(codec, str):
-                found = codecs.decode(data if codec.startswith("rot") else raw, codec)
-                return found if isinstance(found, str | bytes) else None
-    except (ValueError, LookupError, TypeError, zlib.error, OSError):
-        return None
-    return None
 
 
 def _text(value: str | bytes | None) -> str:
@@ -360,14 +335,7 @@ def _assigned(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
     match node:
         case ast.Assign(targets=targets, value=value):
             for target in targets:
-                if isinstance(target, ast.Name):
-                    yield target.id, value
-                elif isinstance(target, ast.Tuple | ast.List):
-                    values = value.elts if isinstance(value, ast.Tuple | ast.List) else []
-                    paired = len(values) == len(target.elts)
-                    for place, item in enumerate(target.elts):
-                        if isinstance(item, ast.Name):
-                            yield item.id, values[place] if paired else None
+                yield from _paired(target, value)
         case (
             ast.AnnAssign(target=ast.Name(id=name), value=value) | ast.NamedExpr(target=ast.Name(id=name), value=value)
         ):
@@ -376,11 +344,23 @@ def _assigned(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
             yield name, None
             yield name, None
         case ast.For(target=target) | ast.AsyncFor(target=target) | ast.comprehension(target=target):
-            for item in ast.walk(target):
-                if isinstance(item, ast.Name):
-                    yield item.id, None
+            for part in ast.walk(target):
+                if isinstance(part, ast.Name):
+                    yield part.id, None
         case ast.withitem(optional_vars=ast.Name(id=name)):
             yield name, None
+        case _:
+            pass
+
+
+def _paired(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr | None]]:
+    if isinstance(target, ast.Name):
+        yield target.id, value
+    elif isinstance(target, ast.Tuple | ast.List):
+        values = value.elts if isinstance(value, ast.Tuple | ast.List) else []
+        for place, item in enumerate(target.elts):
+            if isinstance(item, ast.Name):
+                yield item.id, values[place] if len(values) == len(target.elts) else None
 
 
 def _defined(nodes: Sequence[ast.AST]) -> Iterator[str]:

@@ -100,7 +100,8 @@ def _asks_for_main(test: ast.expr) -> bool:
     match test:
         case ast.Compare(left=ast.Name(id="__name__"), ops=[ast.Eq()], comparators=[ast.Constant(value="__main__")]):
             return True
-    return False
+        case _:
+            return False
 
 
 def uses(source: Source) -> Iterator[Sign]:
@@ -117,9 +118,8 @@ def uses(source: Source) -> Iterator[Sign]:
         found = _weight(dotted, source.ground)
         if found is not None:
             yield source.sign(found[0], node, dotted, found[1])
-        elif dotted in ("sys.argv", "argparse") or dotted.startswith("sys.argv."):
-            if id(node) not in source.as_script and dotted != "argparse":
-                yield source.sign("evaluator-process", node, "sys.argv")
+        elif (dotted == "sys.argv" or dotted.startswith("sys.argv.")) and id(node) not in source.as_script:
+            yield source.sign("evaluator-process", node, "sys.argv")
 
 
 def _weight(dotted: str, ground: Ground) -> Weight | None:

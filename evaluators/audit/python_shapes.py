@@ -41,7 +41,8 @@ def _is_plain(source: Source, base: ast.expr) -> bool:
 
 
 def _compares(source: Source, node: ast.ClassDef, statement: ast.stmt, plain: bool) -> Iterator[Sign]:
-    name, value = "", None
+    name = ""
+    value: bool | None = None
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
         name, value = statement.name, _always(statement)
     elif isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
@@ -103,13 +104,14 @@ def _constant(value: ast.expr | None) -> bool | None:
         case ast.Constant(value=int() as number):
             return bool(number)
         case ast.UnaryOp(op=ast.Not(), operand=inner):
-            truth = _constant(inner)
-            return None if truth is None else not truth
+            opposite = _constant(inner)
+            return None if opposite is None else not opposite
         case ast.BoolOp(op=ast.Or(), values=values) if any(_constant(v) is True for v in values):
             return True
         case ast.Compare(left=left, ops=[ast.Eq() | ast.Is()], comparators=[right]):
             return True if ast.dump(left) == ast.dump(right) else None
-    return None
+        case _:
+            return None
 
 
 def canned_answers(source: Source) -> Iterator[Sign]:
@@ -159,7 +161,8 @@ def _looks_like_digest(node: ast.expr | None, *, numbers: bool = True) -> bool:
             return len(text) >= 6 and set(text) <= set("0123456789abcdef") and text.isalnum() and not text.isalpha()
         case ast.Constant(value=bytes() as data):
             return len(data) >= 4 and not data.isascii()
-    return False
+        case _:
+            return False
 
 
 def strays(source: Source) -> Iterator[Sign]:
@@ -209,6 +212,8 @@ def searching(source: Source) -> Iterator[Sign]:
             case ast.Call(func=ast.Attribute(attr="rglob" | "glob" | "walk" | "iterdir", value=root)):
                 if source.names.folded(root) in ("/", "//", ".."):
                     yield source.sign("searching", node, "goes through all files of the machine")
+            case _:
+                pass
 
 
 def _climb(source: Source, node: ast.AST) -> int:
@@ -229,7 +234,8 @@ def _climb(source: Source, node: ast.AST) -> int:
                 below = _climb(source, inner)
                 return below + 1 if below >= 0 else -1
             return _climb(source, inner) if function in _SAME_PATH else -1
-    return -1
+        case _:
+            return -1
 
 
 _SAME_PATH = frozenset({"pathlib.Path", "os.path.abspath", "os.path.realpath", "builtins.str", "os.fspath"})

@@ -19,28 +19,29 @@ _UPDATES = frozenset({"update", "setdefault", "__setitem__", "pop", "clear", "po
 def patching(source: Source) -> Iterator[Sign]:
     """Assignments to what other modules hold."""
     for node in source.nodes:
-        match node:
-            case ast.Assign(targets=targets, value=value):
-                for target in targets:
-                    for part in _flat(target):
-                        yield from _stored(source, part, value)
-            case ast.AugAssign(target=target, value=value):
-                yield from _stored(source, target, value)
-            case ast.AnnAssign(target=target, value=ast.expr() as value):
-                yield from _stored(source, target, value)
-            case ast.For(target=target) | ast.With(items=[ast.withitem(optional_vars=ast.expr() as target)]):
-                for part in _flat(target):
-                    yield from _stored(source, part, None)
-            case ast.Delete(targets=targets):
-                for target in targets:
-                    yield from _stored(source, target, None)
-            case ast.Call():
-                yield from _set_by_call(source, node)
-            case ast.FunctionDef(decorator_list=decorators) | ast.ClassDef(decorator_list=decorators):
-                for decorator in decorators:
-                    yield from _set_by_decorator(source, decorator)
-            case ast.ImportFrom() | ast.Import():
-                yield from _replaced_by_import(source, node)
+        for target, value in _stores(node):
+            for part in _flat(target):
+                yield from _stored(source, part, value)
+        if isinstance(node, ast.Call):
+            yield from _set_by_call(source, node)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            for decorator in node.decorator_list:
+                yield from _set_by_decorator(source, decorator)
+
+
+def _stores(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr | None]]:
+    """What a statement stores into, and the value if it is told."""
+    match node:
+        case ast.Assign(targets=targets, value=value):
+            yield from ((target, value) for target in targets)
+        case ast.AugAssign(target=target, value=value) | ast.AnnAssign(target=target, value=ast.expr() as value):
+            yield target, value
+        case ast.For(target=target) | ast.withitem(optional_vars=ast.expr() as target):
+            yield target, None
+        case ast.Delete(targets=targets):
+            yield from ((target, None) for target in targets)
+        case _:
+            pass
 
 
 def _flat(target: ast.expr) -> Iterator[ast.expr]:
@@ -155,13 +156,6 @@ def _set_by_decorator(source: Source, decorator: ast.expr) -> Iterator[Sign]:
         yield source.sign("patching", decorator, "setattr as a decorator")
 
 
-def _replaced_by_import(source: Source, node: ast.Import | ast.ImportFrom) -> Iterator[Sign]:
-    if isinstance(node, ast.ImportFrom) and node.module in ("unittest.mock", "mock"):
-        for alias in node.names:
-            if alias.name == "patch":
-                yield source.sign("patching", node, "unittest.mock.patch")
-
-
 def _variable_set(source: Source, node: ast.AST, name: str | None) -> Iterator[Sign]:
     if name is None:
         yield source.sign("environment", node, "sets a variable whose name is not in the source")
@@ -183,9 +177,8 @@ def environment(source: Source) -> Iterator[Sign]:
             function = source.names.dotted(node.func) or ""
             if function in ("os.getenv", "os.getenvb", "os.environ.get", "os.environ.__getitem__", "os.environ.pop"):
                 key = node.args[0]
-        elif isinstance(node, ast.Compare) and any(isinstance(op, ast.In | ast.NotIn) for op in node.ops):
-            if any(source.names.dotted(side) == "os.environ" for side in node.comparators):
-                key = node.left
+        elif isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In | ast.NotIn):
+            key = node.left if source.names.dotted(node.comparators[0]) == "os.environ" else None
         if key is not None:
             yield from _variable_read(source, node, source.names.text(key))
 
@@ -218,6 +211,8 @@ def modules(source: Source) -> Iterator[Sign]:
             case ast.For(iter=where) | ast.comprehension(iter=where) | ast.Call(args=[where]):
                 if source.names.dotted(where) == "sys.modules":
                     yield source.sign("evaluator-modules", where, "goes through sys.modules")
+            case _:
+                pass
 
 
 def _own_name(key: ast.expr) -> str | None:

@@ -79,7 +79,8 @@ def _is_whole(node: ast.AST) -> bool:
 
 def _opened(source: Source, node: ast.AST) -> bool:
     """Whether the text goes where a path is meant."""
-    above, below = source.parent(node), node
+    above = source.parent(node)
+    below: ast.AST | None = node
     for _ in range(4):
         if isinstance(above, ast.Call) and below is not above.func:
             if source.names.dotted(above.func) in _OPENERS:

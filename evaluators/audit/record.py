@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from evaluators.audit.ground import Ground
-from evaluators.audit.known import MACHINE_PATHS, NATIVE, TUNING_VARIABLES
+from evaluators.audit.known import MACHINE_PATHS, NATIVE, TUNING_VARIABLES, Weight
 from evaluators.audit.python import read
 from evaluators.audit.signs import Severity, Sign, clipped
 from evaluators.audit.static import python_signs
 
 LINES_MAX = 200_000
-_FRAMES = frozenset(
-    {"sys._getframe", "sys._current_frames", "sys._current_exceptions", "sys.settrace", "sys.setprofile"}
-    | {"sys.addaudithook", "gc.get_objects", "gc.get_referrers", "gc.get_referents", "object.__getattr__"}
-)
-_STARTS = frozenset({"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork"})
-_NETWORK = frozenset(
-    {"socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "urllib.Request"}
-    | {"http.client.connect", "ftplib.connect", "smtplib.connect"}
-)
+
+
+def _all(rule: str, severity: Severity, *names: str) -> dict[str, Weight]:
+    return dict.fromkeys(names, (rule, severity))
+
+
+_SIMPLE: Mapping[str, Weight] = {
+    **_all("frames", "refuse", "sys._getframe", "sys._current_frames", "sys._current_exceptions", "sys.settrace"),
+    **_all("frames", "refuse", "sys.setprofile", "sys.addaudithook", "gc.get_objects", "gc.get_referrers"),
+    **_all("frames", "refuse", "gc.get_referents", "object.__getattr__"),
+    **_all("evaluator-process", "refuse", "sys.argv"),
+    **_all("evaluator-process", "suspicious", "os.kill", "os.killpg"),
+    **_all("evaluator-modules", "refuse", "import"),
+    **_all("network", "refuse", "socket.connect", "socket.sendto"),
+    **_all("network", "suspicious", "socket.getaddrinfo", "socket.gethostbyname", "socket.bind", "urllib.Request"),
+    **_all("native-calls", "suspicious", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn"),
+    **_all("native-calls", "suspicious", "os.fork", "os.forkpty", "pty.spawn", "ctypes.dlopen", "resource.prlimit"),
+    **_all("hidden-code", "refuse", "marshal.loads", "code.__new__"),
+    **_all("hidden-code", "suspicious", "exec", "function.__new__", "pickle.find_class", "ctypes.string_at"),
+    **_all("hidden-code", "suspicious", "object.__delattr__"),
+    **_all("background", "suspicious", "_thread.start_new_thread"),
+    **_all("sleeping", "suspicious", "time.sleep"),
+}
+"""Events that say by their names what they are."""
 _CHANGES = frozenset(
     {"os.rename", "os.remove", "os.link", "os.symlink", "os.truncate", "shutil.copyfile", "shutil.move"}
 )
@@ -84,46 +99,36 @@ def record_signs(text: str, places: Places, ground: Ground, what: str) -> list[S
 
 
 def _signs(event: Event, places: Places, ground: Ground, what: str) -> Iterator[Sign]:
-    def sign(rule: str, said: str, severity: Severity = "refuse") -> Sign:
-        weight: Severity = "suspicious" if event.via else severity
-        return Sign(rule, event.file or what, event.line, clipped(said, 120), f"seen in {what}", weight)
-
     name, about = event.name, event.about
-    if name == "open" or name in _CHANGES or name in _LISTS:
-        yield from (sign(*said) for said in _file_signs(name, about, places))
-    elif name in _FRAMES:
-        yield sign("frames", f"{name} {about}".strip())
-    elif name == "sys.argv":
-        yield sign("evaluator-process", "reads sys.argv")
-    elif name == "import":
-        yield sign("evaluator-modules", f"imports {about}")
+    if name == "compile":
+        yield from _compiled(event, ground, what)
     elif name == "replaced":
         weight: Severity = "suspicious" if event.via else "refuse"
         yield Sign("patching", event.file or what, 0, f"{about} is no longer what it was", f"seen in {what}", weight)
-    elif name in _NETWORK and not ground.network:
-        local = name == "socket.connect" and not about.startswith("(")  # a Unix socket's path
-        yield sign("network", f"{name} {about}", "suspicious" if local else "refuse")
-    elif name in _STARTS:
-        yield sign("native-calls", f"{name} {clipped(about, 60)}", "suspicious")
-    elif name in ("os.kill", "os.killpg"):
-        yield sign("evaluator-process", f"{name} {about}", "suspicious")
-    elif name == "compile":
-        yield from _compiled(event, ground, what)
-    elif name in ("marshal.loads", "code.__new__", "object.__setattr__", "object.__delattr__"):
-        yield sign("hidden-code", f"{name} {clipped(about, 40)}")
-    elif name in ("exec", "function.__new__", "pickle.find_class", "ctypes.string_at", "ctypes.dlopen"):
-        yield sign(
-            "hidden-code" if name != "ctypes.dlopen" else "native-calls", f"{name} {clipped(about, 60)}", "suspicious"
-        )
+    else:
+        for rule, said, severity in _said(name, about, places, ground):
+            weight = "suspicious" if event.via else severity
+            yield Sign(rule, event.file or what, event.line, clipped(said, 120), f"seen in {what}", weight)
+
+
+def _said(name: str, about: str, places: Places, ground: Ground) -> Iterator[tuple[str, str, Severity]]:
+    if name in _SIMPLE:
+        rule, severity = _SIMPLE[name]
+        if rule == "network":
+            severity = "suspicious" if ground.network or not about.startswith("(") else severity
+        yield rule, f"{name} {clipped(about, 60)}".strip(), severity
+    elif name == "open" or name in _CHANGES or name in _LISTS:
+        yield from _file_signs(name, about, places)
+    elif name == "object.__setattr__":
+        yield "hidden-code", f"sets {about}", "refuse" if about == "__code__" else "suspicious"
     elif name == "ctypes.dlsym" and about in NATIVE:
-        yield sign(*(NATIVE[about][0], f"calls {about}", NATIVE[about][1]))
+        yield NATIVE[about][0], f"calls {about}", NATIVE[about][1]
     elif name == "os.putenv":
-        yield from (sign(*said) for said in _variable(about))
-    elif name in ("looked at", "left running"):
-        said = f"{about} runs when the evaluator looks at an answer" if name == "looked at" else f"{about} never ends"
-        yield sign("deferred-work", said)
-    elif name in ("_thread.start_new_thread", "time.sleep"):
-        yield sign("sleeping" if name == "time.sleep" else "background", f"{name} {about}", "suspicious")
+        yield from _variable(about)
+    elif name == "looked at":
+        yield "deferred-work", f"{about} runs when the evaluator looks at an answer", "refuse"
+    elif name == "left running":
+        yield "deferred-work", f"{about} never ends", "refuse"
 
 
 def _file_signs(name: str, about: str, places: Places) -> Iterator[tuple[str, str, Severity]]:

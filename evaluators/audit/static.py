@@ -158,4 +158,4 @@ def _other_signs(path: str, text: str, ground: Ground) -> Iterator[Sign]:
     for pattern, rule in ((_CLOCK_PATCH, "patching"), (_OWN_ARGUMENTS, "evaluator-process")):
         for match in pattern.finditer(bare):
             severity = "refuse" if rule == "patching" else "suspicious"
-            yield Sign(rule, path, line_of(match.group()), match.group(), "", severity)  # type: ignore[arg-type]
+            yield Sign(rule, path, line_of(match.group()), match.group(), "", severity)

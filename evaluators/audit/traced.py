@@ -1,4 +1,4 @@
-"""The judge that watches: the target's own checker and benchmark run once more, with an eye on what the program does."""
+"""The judge that watches: the target's own checker and benchmark run once more, while the program is looked at."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Traced:
             return Verdict(True, conditions={"traced": "switched off by the target"})
         ground, allow = ground_of(target), allowed(target, self.allow)
         found: list[Sign] = []
-        conditions = {}
+        conditions: dict[str, str] = {}
         for part, evaluator in self._chosen(target):
             if not is_python(evaluator.command):
                 conditions[part] = "not traced: its command is no Python script"

@@ -87,7 +87,7 @@ class Recorder:
         self._os = (os.write, os.fstat, os.getpid, os._exit, repr)
 
     def write(self, event: str, about: object, file: str = "", line: int = 0, via: str = "") -> None:
-        write, fstat, getpid, end, spell = self._os
+        write, fstat, getpid, _, spell = self._os
         if getpid() != self._pid:
             self._pid, self._count = getpid(), 0
             self._seen = set()
@@ -104,7 +104,6 @@ class Recorder:
             if fstat(self._fd).st_ino != self._inode or write(self._fd, data) != len(data):
                 raise OSError
         except OSError:
-            self._count -= 1
             self._taken()
 
     def _taken(self) -> None:
@@ -112,7 +111,7 @@ class Recorder:
         write, _, getpid, end, spell = self._os
         try:
             number = os.open(self._log, os.O_WRONLY | os.O_APPEND)
-            line = spell((getpid(), self._count + 1, "record taken away", "", "", 0, "")) + "\n"
+            line = spell((getpid(), self._count, "record taken away", "", "", 0, "")) + "\n"
             write(number, line.encode())
         finally:
             end(86)
@@ -129,7 +128,7 @@ class Watch:
         self._std = (os.path.dirname(os.__file__) + os.sep, "<frozen ")
         self._libraries = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
         roots = {sys.prefix, sys.base_prefix, sys.exec_prefix, "/usr", "/lib", "/lib64", "/etc", "/bin", "/opt", "/sys"}
-        self._fine = tuple(os.path.realpath(root) + os.sep for root in roots if root != os.sep) + ("/dev/",)
+        self._fine = (*(os.path.realpath(root) + os.sep for root in roots if root != os.sep), "/dev/")
         self._snapshot = self._picture()
         self._reported: set[str] = set()
         self._calls = 0
@@ -181,8 +180,8 @@ class Watch:
                 if event in DIRECT:
                     return None
                 via = via or file
-            elif kind == "std" and event in DIRECT and not file.endswith(WALKERS.get(event, ())):
-                if not file.startswith(self.settings.own):
+            elif kind == "std" and event in DIRECT and not file.startswith(self.settings.own):
+                if not file.endswith(WALKERS.get(event, ())):
                     return None
             frame = frame.f_back  # type: ignore[assignment]
         return None

@@ -355,7 +355,7 @@ def nearest(points, queries):
     ),
     "keeps_answers": cheat(
         "holdout",
-        "repeated",
+        "keep answers",
         """
 KNOWN = {}
 
