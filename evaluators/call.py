@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ class Call:
 def read_call(argv: Sequence[str] | None, does: str) -> Call:
     """The arguments ``argv``, or this process's own; ``does`` says in ``--help`` what the script is for.
 
+    From this process's own the seed is then gone (`hide_seed`): what is imported later cannot read it there.
     Arguments that do not fit end the process with status 2 and one line that says why.
     """
     parser = argparse.ArgumentParser(description=does, allow_abbrev=False)
@@ -36,6 +39,8 @@ def read_call(argv: Sequence[str] | None, does: str) -> Call:
     parser.add_argument("--seed", type=int, required=True, help="chooses the inputs; 0 or more")
     parser.add_argument("--result", type=Path, required=True, help="where the result goes (JSON)")
     given = parser.parse_args(argv)
+    if argv is None:
+        hide_seed()
     return Call(given.candidate.absolute(), given.reference.absolute(), given.seed, given.result.absolute())
 
 
@@ -43,3 +48,27 @@ def hide_memory() -> None:
     """Keep processes of the same user from reading this one's memory, and the inputs to come in it (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def hide_seed() -> None:
+    """Put noughts in the seed's place in ``sys.argv``, and in what the machine shows as this process's command line."""
+    for words in (sys.argv, sys.orig_argv):
+        for place, word in enumerate(words):
+            if place and words[place - 1] == "--seed":
+                words[place] = "0"
+            elif word.startswith("--seed="):
+                words[place] = "--seed=0"
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            _overwrite_seed()
+
+
+def _overwrite_seed() -> None:
+    """In the memory from which ``/proc/PID/cmdline`` is read: from ``arg_start`` to ``arg_end`` of proc_pid_stat(5)."""
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    start, end = int(fields[45]), int(fields[46])
+    if not 0 < start < end:
+        return
+    words = ctypes.string_at(start, end - start)
+    for match in re.finditer(rb"(?<=\0--seed[\0=])[^\0]+", words):
+        ctypes.memset(start + match.start(), ord("0"), match.end() - match.start())
