@@ -1,7 +1,8 @@
-"""An agent that lacks its program, its package or its key is one clear error before anything is spent."""
+"""Before a run begins: what an agent lacks is one clear error, and each of several models becomes a mutator."""
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from test_sandbox import needs_bubblewrap
 from toys import make_target
 
 from raysearch.agents.api.toolloop import ToolLoop
+from raysearch.config.layers import Configuration, configure, set_override
 from raysearch.errors import ConfigError
-from raysearch.plugins import PluginSpec
-from raysearch.run.agents import require_at_hand
+from raysearch.plugins import PluginSpec, known_names
+from raysearch.run.agents import require_at_hand, written_out
+from raysearch.testing.models import ModelServer, Request, Tokens, Turn
 from raysearch.types import Stage
 
 KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY")
@@ -84,3 +87,60 @@ def test_a_server_of_ones_own_needs_no_key_and_a_missing_package_is_named(monkey
     monkeypatch.setitem(sys.modules, "openai", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     assert "pip install 'raysearch[agents]'" in ToolLoop("llama", base_url="http://127.0.0.1:1/v1").lacking("none")
+
+
+# -- several models
+
+
+def configured(*sets: str) -> Configuration:
+    return written_out(configure(None, [set_override(text) for text in sets], known=known_names()))
+
+
+def test_each_of_several_models_is_a_mutator_of_its_own() -> None:
+    sets = ('run.mutators=["diff","tune"]', 'mutator.diff.models=["claude-haiku-4-5","openai/gpt-6-luna"]')
+    found = configured(*sets, "mutator.diff.timeout_s=60.0", "agents.model=unused", "agents.effort=low")
+    assert found.settings.run.mutators == ("diff-claude-haiku-4-5", "diff-openai-gpt-6-luna", "tune")
+    assert {name: table.options for name, table in found.settings.mutator.items()} == {
+        "diff-claude-haiku-4-5": {"agent": "diff", "timeout_s": 60.0, "effort": "low", "model": "claude-haiku-4-5"},
+        "diff-openai-gpt-6-luna": {"agent": "diff", "timeout_s": 60.0, "effort": "low", "model": "openai/gpt-6-luna"},
+    }
+    assert found.origin("mutator", "diff-claude-haiku-4-5", "model") == "--set"
+    assert written_out(found) == found
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        (("mutator.diff.models=[]",), "must be a list of models' names"),
+        (('mutator.diff.models="claude-haiku-4-5"',), "must be a list of models' names"),
+        (('mutator.diff.models=["a","a"]',), "two mutators one name"),
+        (('mutator.diff.models=["a/b","a b"]',), "two mutators one name"),
+        (('mutator.diff.models=["a"]', "mutator.diff.model=b"), "leave one out"),
+    ],
+)
+def test_models_that_make_no_sense(sets: tuple[str, ...], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        configured('run.mutators=["diff"]', *sets)
+
+
+def test_a_run_gives_credit_to_models(call: Call, tmp_path: Path) -> None:  # noqa: F811
+    """Both are asked, and what they cost and brought stands by their names."""
+    make_target(Path("target"))
+    patch = "x.txt\n<<<<<<< SEARCH\n{now}\n=======\n{new:g}\n>>>>>>> REPLACE\nSUMMARY: more\n"
+
+    def model(request: Request) -> Turn:
+        now = re.findall(r"^(\d+(?:\.\d+)?)$", request.prompt, re.MULTILINE)[-1]
+        return Turn(patch.format(now=now, new=float(now) + 0.5), tokens=Tokens(prompt=1000, output=100))
+
+    with ModelServer(model) as server:
+        models = '["claude-haiku-4-5", "claude-opus-5-5"]'
+        Path("run.toml").write_text(
+            '[run]\ntarget = "target"\nmutators = ["diff"]\npool = "inline"\nsandbox = "none"\nseed = 3\n'
+            f'[mutator.diff]\nmodels = {models}\nagent_options = {{ base_url = "{server.url}" }}\n'
+        )
+        found = call("run", "--config", "run.toml", "--max-candidates", "4", "--json").object
+    spent = {row["plugin"]: (row["model"], row["calls"]) for row in found["spending"] if row["role"] == "mutate"}
+    assert spent.keys() == {"diff-claude-haiku-4-5", "diff-claude-opus-5-5"}
+    assert {model for model, _ in spent.values()} == {"claude-haiku-4-5", "claude-opus-5-5"}
+    assert sum(calls for _, calls in spent.values()) == 4
+    assert "diff-claude-opus-5-5" in call("show").out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ CODING = "coding"
 NO_PROGRAM = {"api": "agent", "deepagents": "deepagents"}
 """The agent that a value of ``agents.backend`` other than ``cli`` means."""
 FLAGS = {"model": "--model", "effort": "--effort"}
+_ODD = re.compile(r"[^A-Za-z0-9_.-]+", re.ASCII)
 NOTHING = MutatorTable.model_validate({})
 
 
@@ -32,8 +34,8 @@ def written_out(configuration: Configuration) -> Configuration:
     """The configuration with every coding agent that stands for a mutator as a section of that mutator.
 
     ``claude`` among the mutators becomes ``[mutator.claude] use = "coding", agent = "claude"``; ``[agents] backend``
-    and ``provider`` add such a one. ``[agents] model`` and ``effort`` go to those that have none of their own. Raises
-    ConfigError if there is nobody whom they could be for.
+    and ``provider`` add such a one; one with several ``models`` is one for each. ``[agents] model`` and ``effort`` go
+    to those that have none of their own. Raises ConfigError if there is nobody whom they could be for.
     """
     settings, origins = configuration.settings, dict(configuration.origins)
     entries = list(settings.run.mutators)
@@ -61,14 +63,45 @@ def written_out(configuration: Configuration) -> Configuration:
             )
         for name in coding if value else ():
             table = tables.get(name, NOTHING)
-            if key not in table.options and not (key == "model" and on_server(table)):
+            if key not in table.options and not (key == "model" and ("models" in table.options or on_server(table))):
                 tables[name] = MutatorTable.model_validate({"use": table.use, **table.options, key: value})
                 origins["mutator", name, key] = configuration.origin("agents", key)
+    for name in coding:
+        entries = _by_model(name, entries, tables, origins)
     if tables == settings.mutator and entries == list(settings.run.mutators):
         return configuration
     run = settings.run.model_copy(update={"mutators": tuple(entries)})
     written = settings.model_copy(update={"run": run, "mutator": tables})
     return replace(configuration, settings=written, origins=origins)
+
+
+def _by_model(
+    name: str, entries: Sequence[str], tables: dict[str, MutatorTable], origins: dict[tuple[str | int, ...], str]
+) -> list[str]:
+    """With a coding mutator of several ``models`` as one mutator for each, so that each earns credit of its own.
+
+    ``tables`` and ``origins`` are written on. Raises ConfigError.
+    """
+    table = tables.get(name, NOTHING)
+    models = table.options.get("models")
+    if models is None:
+        return list(entries)
+    at = origins.get(("mutator", name, "models"), "default")
+    if not isinstance(models, list | tuple) or not models or not all(isinstance(each, str) and each for each in models):
+        raise ConfigError(f"{at}: models must be a list of models' names, not {models!r}")
+    if "model" in table.options:
+        raise ConfigError(f"{at}: mutator {name!r} has `model` and `models`: leave one out")
+    named = {f"{name}-{_ODD.sub('-', model)}": model for model in models}
+    if len(named) < len(models) or any(each in tables or each in entries for each in named):
+        raise ConfigError(f"{at}: models would give two mutators one name: {', '.join(sorted(named))}")
+    del tables[name]
+    rest = {key: value for key, value in table.options.items() if key != "models"}
+    for each, model in named.items():
+        tables[each] = MutatorTable.model_validate({"use": table.use or CODING, **rest, "model": model})
+        for key in ("use", *rest):
+            origins["mutator", each, key] = origins.get(("mutator", name, key), at)
+        origins["mutator", each, "model"] = at
+    return [new for entry in entries for new in (named if name_of(entry) == name else [entry])]
 
 
 def _called(settings: Settings) -> str:
