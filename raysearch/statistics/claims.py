@@ -60,8 +60,8 @@ class Claim:
         return math.copysign(math.inf, sign * (a - b))
 
     def effect(self, gap: float) -> float:
-        """The gain that ``gap`` stands for; infinite where it is too large for a float."""
-        if not self.relative:
+        """The gain that ``gap`` stands for; infinite where that is, or too large for a float."""
+        if not self.relative or math.isinf(gap):
             return gap
         try:
             return math.expm1(gap)
@@ -77,9 +77,9 @@ def claim(
     By ratio if all of them are positive. Else by difference, and ``min_effect`` (a share, as in 0.03) is taken of the
     median magnitude in ``record``. Raises `Incomparable` where ``record`` has a value that is not finite.
     """
-    known = sorted(abs(value) for value in finite(record, f"the record of {objective.name!r}", least=0))
-    relative = all(value > 0 for value in record) if known else True
-    smallest = min_effect if relative else min_effect * known[len(known) // 2]
+    known = finite(record, f"the record of {objective.name!r}", least=0)
+    relative = all(value > 0 for value in known)
+    smallest = min_effect if relative else min_effect * median([abs(value) for value in known])
     return Claim(objective.name, objective.goal, objective.unit, smallest, relative, deterministic)
 
 

@@ -5,34 +5,11 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from raysearch.errors import nearest
 from raysearch.statistics.claims import Claim, Incomparable
 from raysearch.statistics.paired import ExactTest, PairedTest, Verdict
-from raysearch.types import Goal
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """What pairs say about one objective: plain data. No number is infinite; None is "without bound"."""
-
-    metric: str
-    goal: Goal
-    unit: str
-    """The objective's own; `effect`, `low` and `high` are in it unless ``relative``."""
-    relative: bool
-    """Whether gains are ratios less one (0.03 is 3 % better) rather than differences."""
-    effect: float | None
-    """The gain, positive where the candidate is better."""
-    low: float | None
-    high: float | None
-    confidence: float
-    """That the gain is between `low` and `high`, at whatever time the pairs stopped (0 to 1)."""
-    pairs: int
-    evidence: float
-    """That it is better: an e-value, 1 being none."""
-    verdict: Verdict
+from raysearch.types import Comparison
 
 
 def orders(rng: random.Random, block: int = 2) -> Iterator[bool]:

@@ -23,7 +23,7 @@ class Race:
 
     hopeless: bool
     """Not worth more: a program with a gain of `Claim.min_effect` or more is called so with probability ``miss`` at
-    most."""
+    most, under what `race` says of its rules."""
     gain_max: float | None
     """The largest gain still possible; None where nothing is excluded."""
     runs: int
@@ -50,7 +50,9 @@ def race(
     ``student``, from 3 runs on: prediction interval for one more normal median.
     ``declared``, from 1 run on: the same with ``noise``, the standard deviation between medians of runs on the scale of
     `Claim.gap` (for ratios: relative), known from other programs (`run_noise`) or declared. Where there are 3 runs,
-    the larger of it and theirs counts.
+    the larger of it and theirs counts. These two keep to ``miss`` if medians of runs are normal. If they are not, for
+    bursts say, then to one in the number of runs and one, for the gap to the incumbent's poorest run counts too: no
+    rule can promise more from so few runs.
     ``unknown``: nothing can be said, and the candidate goes on.
 
     Raises `Incomparable` without samples, or if one is not finite; ValueError for an impossible ``miss``.
@@ -85,7 +87,7 @@ def bound_of(gaps: Sequence[float], miss: float, noise: float | None) -> tuple[f
         reach, rule = NormalDist().inv_cdf(1 - miss) * noise, "declared"
     else:
         return math.inf, "unknown"
-    return mean + reach * math.sqrt(1 + 1 / count), rule
+    return max(mean + reach * math.sqrt(1 + 1 / count), gaps[-1]), rule
 
 
 def run_medians(claim: Claim, runs: Iterable[Sequence[float]], length: int) -> list[float]:
