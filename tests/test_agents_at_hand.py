@@ -123,6 +123,7 @@ def test_models_that_make_no_sense(sets: tuple[str, ...], said: str) -> None:
         configured('run.mutators=["diff"]', *sets)
 
 
+@pytest.mark.slow
 def test_a_run_gives_credit_to_models(call: Call, tmp_path: Path) -> None:  # noqa: F811
     """Both are asked, and what they cost and brought stands by their names."""
     make_target(Path("target"))
