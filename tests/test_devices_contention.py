@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -330,6 +331,14 @@ def test_a_burner_is_noticed_beside_what_sleeps(bench: Bench) -> None:
     with burner(bench.lease.affinity, 0.1), bench.lease.watched() as watch:
         bench.run("import time; time.sleep(0.4); print(0)")
     assert watch.report().verdict == "void"
+
+
+@linux
+def test_quiet_can_be_waited_for(bench: Bench) -> None:
+    with burner(bench.lease.affinity, 0.0):
+        time.sleep(0.1)
+        assert not bench.lease.quiet_within(0.3)
+        assert bench.lease.quiet_within(0.0, Thresholds(foreign_share=2.0))
 
 
 @linux

@@ -19,7 +19,7 @@ from raysearch.devices.contention import DEFAULTS, Thresholds
 from raysearch.devices.inventory import Apple, Core, Device, Gpu, Inventory, inventory, usable_cpus
 from raysearch.devices.locks import MACHINE_FOLDER, Locks
 from raysearch.devices.provenance import provenance
-from raysearch.devices.watch import Watch
+from raysearch.devices.watch import Watch, quiet_within
 from raysearch.errors import EvaluatorFault, Void
 from raysearch.process import Hold, Spending
 
@@ -88,6 +88,10 @@ class Lease:
     def watched(self, thresholds: Thresholds = DEFAULTS) -> Watch:
         """A context around what is measured, to tell afterwards who else was there."""
         return Watch(self.cores, self.gpus, self.spending, thresholds)
+
+    def quiet_within(self, timeout_s: float, thresholds: Thresholds = DEFAULTS) -> bool:
+        """Wait until others leave the cores alone: before a measurement that was void is tried again."""
+        return quiet_within(self.cores, timeout_s, thresholds)
 
     def provenance(self) -> dict[str, str]:
         """On what was measured, for the conditions of every measurement."""

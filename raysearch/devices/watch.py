@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -26,6 +27,8 @@ FIRST_NAMESPACE = 0xEFFFFFFC
 """Inode of the machine's first pid namespace (include/linux/proc_ns.h)."""
 STRANGERS_MAX = 5
 UNSTEADY_S = 0.03
+QUIET_S = 0.2
+"""How long a moment is that is looked at for quiet."""
 
 
 class Watch:
@@ -172,6 +175,24 @@ class Watch:
             own = frozenset({os.getpid(), *self._spending.roots})
             here = {pid for pid in state.processes if counters.exists(pid)}  # one that has just ended is nobody's
             self._strangers[gpu].update(pid for pid in here if not counters.descends(pid, own))
+
+
+def quiet_within(cores: Sequence[Core], timeout_s: float, thresholds: Thresholds = DEFAULTS) -> bool:
+    """Wait until others leave these cores alone, for a moment at least; whether they do within ``timeout_s``.
+
+    For use before anything of the measurement runs. True where processors cannot be watched.
+    """
+    cpus = [cpu for core in cores for cpu in core.siblings]
+    end_s = time.monotonic() + timeout_s
+    while (before := counters.read(cpus)) is not None:
+        time.sleep(QUIET_S)
+        after = counters.read(cpus)
+        allowed_s = max(thresholds.foreign_floor_s, thresholds.foreign_share * math.sqrt(len(cpus)) * QUIET_S)
+        if after is None or after.busy_since(before) <= allowed_s:
+            break
+        if time.monotonic() > end_s:
+            return False
+    return True
 
 
 def _in_first_namespace() -> bool:
