@@ -6,8 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from evaluators.audit.known import PRELOADED
+from evaluators.audit.names import HOLE
 from evaluators.audit.paths import path_signs
-from evaluators.audit.python import NESTED_MAX, Source, read
+from evaluators.audit.python import Source
 from evaluators.audit.signs import Sign
 
 _OPENERS = frozenset(
@@ -126,29 +127,32 @@ def hidden_code(source: Source) -> Iterator[Sign]:
 
 
 def _run(source: Source, node: ast.Call, code: ast.expr) -> Iterator[Sign]:
-    from evaluators.audit.static import python_signs  # it reads nested code with all rules
-
     code = _inner(source, code)
-    text = source.names.folded(code)
-    if isinstance(text, bytes):
-        text = text.decode("utf-8", "replace")
+    known = _whole(source, code) is not None
     packed = any(
         (name := source.names.dotted(part)) is not None and (name in _UNPACKERS or name.partition(".")[0] in _UNPACKERS)
         for part in ast.walk(code)
     )
-    if text is not None and "{}" not in text:
-        if packed:
-            yield source.sign("hidden-code", node, "runs code that is packed in the source")
-        inner = None
-        if source.nested < NESTED_MAX:
-            inner = read(source.path, text, source.ground, source.own, source.nested + 1)
-        for sign in python_signs(inner) if inner is not None else ():
-            yield source.sign(sign.rule, node, sign.what, sign.severity)
-        return
-    if packed or _is_from_file(source, code):
+    if packed or (not known and _is_from_file(source, code)):
         yield source.sign("hidden-code", node, "runs code that is packed, or comes from elsewhere")
-    else:
+    elif not known:
         yield source.sign("hidden-code", node, "runs code that it makes", "suspicious")
+
+
+def run_texts(source: Source) -> Iterator[tuple[ast.Call, str]]:
+    """Texts that are run, where they can be told, and what runs them."""
+    for node in source.nodes:
+        if isinstance(node, ast.Call) and node.args and source.names.dotted(node.func) in _RUNNERS:
+            text = _whole(source, _inner(source, node.args[0]))
+            if text is not None:
+                yield node, text
+
+
+def _whole(source: Source, code: ast.expr) -> str | None:
+    text = source.names.folded(code)
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    return text if text is not None and HOLE not in text else None
 
 
 def _inner(source: Source, code: ast.expr) -> ast.expr:

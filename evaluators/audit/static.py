@@ -15,6 +15,7 @@ from evaluators.audit.ground import Ground
 from evaluators.audit.known import STARTUP_FILES
 from evaluators.audit.paths import path_signs
 from evaluators.audit.python import (
+    NESTED_MAX,
     Rule,
     Source,
     attributes,
@@ -112,6 +113,10 @@ def python_signs(source: Source) -> Iterator[Sign]:
     """Every rule for Python, on one file."""
     for rule in PYTHON_RULES:
         yield from rule(source)
+    for node, text in python_text.run_texts(source) if source.nested < NESTED_MAX else ():
+        inner = read(source.path, text, source.ground, source.own, source.nested + 1)
+        for sign in python_signs(inner) if inner is not None else ():
+            yield source.sign(sign.rule, node, sign.what, sign.severity)
 
 
 def _own_modules(files: Mapping[str, bytes]) -> Iterator[str]:
