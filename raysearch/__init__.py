@@ -22,40 +22,40 @@ if TYPE_CHECKING:
         TargetError,
         UserError,
     )
+    from raysearch.profile import Finding, Profile
     from raysearch.protocols import Benchmark, Completed, Judge, Mutator, Policy, Profiler, Sink, View, Workspace
     from raysearch.target import Target, Tunable
-    from raysearch.types import (
-        SEED,
-        AttemptId,
-        Brief,
-        Candidate,
-        CandidateId,
-        Case,
-        Commit,
-        Finding,
-        Inspiration,
-        Limits,
-        Measurement,
-        Mutation,
-        Objective,
-        Outcome,
-        Profile,
-        Proposal,
-        Stage,
-        Usage,
-        Verdict,
-    )
+from raysearch.types import (
+    SEED,
+    AttemptId,
+    Brief,
+    Candidate,
+    CandidateId,
+    Case,
+    Commit,
+    Inspiration,
+    Limits,
+    Measurement,
+    Mutation,
+    Objective,
+    Outcome,
+    Proposal,
+    Stage,
+    Usage,
+    Verdict,
+)
 
 _HOME = {
     "errors": (
         "ConfigError EvaluatorFault Fault LedgerError MutatorFault PluginError RaysearchError Refused RunError "
         "SandboxFault TargetError UserError"
     ),
+    "profile": "Finding Profile",
     "protocols": "Benchmark Completed Judge Mutator Policy Profiler Sink View Workspace",
     "target": "Target Tunable",
     "types": (
-        "SEED AttemptId Brief Candidate CandidateId Case Commit Finding Inspiration Limits Measurement Mutation "
-        "Objective Outcome Profile Proposal Stage Usage Verdict"
+        "SEED AttemptId Brief Candidate CandidateId Case Commit Inspiration Limits Measurement Mutation "
+        "Objective Outcome Proposal Stage Usage Verdict"
     ),
 }
 

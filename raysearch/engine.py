@@ -23,6 +23,7 @@ from raysearch.errors import (
 from raysearch.facts import (
     AttemptClosed,
     AttemptOpened,
+    Compared,
     Entry,
     Fact,
     JobFailed,
@@ -38,7 +39,7 @@ from raysearch.lifecycle import advance
 from raysearch.protocols import Answer, Clock, Ledger, Policy, Pool, Sink
 from raysearch.seeds import stream
 from raysearch.state import State
-from raysearch.types import SEED, AttemptId, Change, Commit, Job, Outcome, Proposal, Stage, Verdict
+from raysearch.types import SEED, AttemptId, Change, Commit, Contest, Job, Outcome, Proposal, Stage, Verdict
 
 POLL_S = 0.5
 """How often a silent pool lets the driver look at stop requests and limits."""
@@ -264,15 +265,18 @@ RESULTS: dict[Stage, tuple[type, ...]] = {
     Stage.BENCHMARK: (tuple, Verdict),
 }
 """What each stage may answer, beside a fault. A benchmark's verdict is its refusal to measure."""
+CONTEST = (Contest, Verdict)
+"""What a job with a challenge may answer."""
 
 
 def as_fact(answer: Answer) -> Fact:
     """What an answer means for the run. One that its job cannot have, or that no journal can hold, is a fault."""
     job, result = answer.job, answer.result
-    fact = _fact(answer)
     try:
+        fact = _fact(answer)
         passed_by_a_benchmark = job.stage is Stage.BENCHMARK and isinstance(result, Verdict) and result.passed
-        if passed_by_a_benchmark or not isinstance(result, (Fault, *RESULTS[job.stage])):
+        due = RESULTS[job.stage] if job.challenge is None else CONTEST
+        if passed_by_a_benchmark or not isinstance(result, (Fault, *due)):
             raise CodecError(f"a {job.stage} job cannot answer with {type(result).__name__}")
         check(fact)
     except CodecError as error:
@@ -288,6 +292,11 @@ def _fact(answer: Answer) -> Fact:
             return Mutated(job.attempt, result, answer.worker, answer.took_s, answer.gpu_s)
         case Verdict():
             return Judged(job.attempt, job.plugin, result, None, answer.worker, answer.took_s, answer.gpu_s)
+        case Contest() if job.challenge is not None:
+            rival, level = job.challenge.rival, job.challenge.level
+            return Compared(job.attempt, rival, level, result, answer.worker, answer.took_s, answer.gpu_s)
+        case Contest():
+            raise CodecError("a contest that nobody asked for")
         case tuple():
             return Measured(job.attempt, job.plugin, result, None, answer.worker, answer.took_s, answer.gpu_s)
         case Fault():

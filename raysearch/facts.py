@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from raysearch.types import (
     AttemptId,
     Candidate,
+    CandidateId,
     Change,
     Commit,
+    Contest,
     Limits,
     Measurement,
     Objective,
@@ -93,6 +95,19 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """A candidate-to-be met one that stands on the frontier, at this ``level`` of error."""
+
+    attempt: AttemptId
+    rival: CandidateId
+    level: float
+    contest: Contest
+    worker: str = ""
+    took_s: float = 0.0
+    gpu_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class JobFailed:
     """A plug-in or the infrastructure broke. ``retry`` is advice to `advance`, which bounds it."""
 
@@ -139,6 +154,7 @@ Fact = (
     | Mutated
     | Judged
     | Measured
+    | Compared
     | JobFailed
     | AttemptClosed
     | SessionClosed

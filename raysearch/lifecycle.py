@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from raysearch import confirming
 from raysearch.facts import AttemptClosed, Judged, Measured, Mutated
 from raysearch.state import Attempt, State
-from raysearch.types import SEED, Candidate, Change, Commit, Job, Mutation, Outcome, Stage, Step
+from raysearch.types import (
+    CONFIRMATION,
+    SEED,
+    Candidate,
+    Challenge,
+    Change,
+    Commit,
+    Job,
+    Measurement,
+    Mutation,
+    Outcome,
+    Stage,
+    Step,
+)
 
 
 def advance(state: State, attempt: Attempt) -> Job | Mutated | Judged | Measured | AttemptClosed:
@@ -28,7 +42,12 @@ def advance(state: State, attempt: Attempt) -> Job | Mutated | Judged | Measured
     for step in state.plan.steps:
         if not _done(attempt, step):
             return _reused(state, attempt, attempt.change, step) or _evaluate(state, attempt, attempt.change, step)
-    return _admit(state, attempt, attempt.change)
+    measured = tuple(m for step in attempt.measurements.values() for m in step)
+    names = {m.name for m in measured}
+    missing = [o.name for o in state.objectives if o.name not in names]
+    if missing:
+        return AttemptClosed(attempt.id, Outcome.FAILED, f"no benchmark measured {', '.join(missing)}")
+    return _confirm(state, attempt, attempt.change, measured) or _admit(state, attempt, attempt.change, measured)
 
 
 def _parents(state: State, attempt: Attempt) -> tuple[Commit, ...]:
@@ -85,20 +104,53 @@ def _reused(state: State, attempt: Attempt, change: Change, step: Step) -> Judge
     return Measured(attempt.id, step.plugin, earlier.measurements[step.plugin], reused_from=earlier.id)
 
 
-def _admit(state: State, attempt: Attempt, change: Change) -> AttemptClosed:
-    measured = tuple(m for step in attempt.measurements.values() for m in step)
-    names = {m.name for m in measured}
-    missing = [o.name for o in state.objectives if o.name not in names]
-    if missing:
-        return AttemptClosed(attempt.id, Outcome.FAILED, f"no benchmark measured {', '.join(missing)}")
+def _confirm(
+    state: State, attempt: Attempt, change: Change, measured: tuple[Measurement, ...]
+) -> Job | AttemptClosed | None:
+    """What is due before an attempt's place is settled."""
+    plan, challenge = state.plan.confirmation, None
+    if plan is None:
+        return None
+    if attempt.id == SEED:
+        if SEED not in attempt.contests:
+            challenge = confirming.rehearsed(change.commit, state.objectives, plan)
+        elif moved := confirming.disagreement(attempt.contests[SEED], state.objectives):
+            return AttemptClosed(SEED, Outcome.FAILED, f"{moved}: declared deterministic, but two runs disagree")
+    else:
+        others = sum(other.id != attempt.id and state.measured(other) for other in state.open.values())
+        challenge = confirming.challenge(plan, state.members, state.objectives, measured, attempt.contests, others)
+    return None if challenge is None else _challenge(state, attempt, change, challenge)
+
+
+def _challenge(state: State, attempt: Attempt, change: Change, challenge: Challenge) -> Job:
+    benchmarks = [step for step in state.plan.steps if step.stage is Stage.BENCHMARK]
+    return Job(
+        attempt=attempt.id,
+        stage=Stage.BENCHMARK,
+        plugin=CONFIRMATION,
+        base=change.commit,
+        parents=_parents(state, attempt) if attempt.id != SEED else (),
+        # The last pair is begun in time, and is then measured to its end.
+        timeout_s=challenge.time_s + 2 * sum(step.timeout_s for step in benchmarks),
+        try_number=attempt.tries.get((Stage.BENCHMARK, CONFIRMATION), 0),
+        opened_at_s=attempt.opened_at_s,
+        challenge=challenge,
+    )
+
+
+def _admit(state: State, attempt: Attempt, change: Change, measured: tuple[Measurement, ...]) -> AttemptClosed:
+    confirmed = True
+    if state.plan.confirmation is not None and attempt.id != SEED:
+        confirmed = confirming.settled(state.members, state.objectives, measured, attempt.contests)
     candidate = Candidate(
         id=attempt.id,
         commit=change.commit,
         tree=change.tree,
         parents=attempt.proposal.parents,
-        measurements=measured,
+        measurements=confirming.latest(measured, attempt.contests) if attempt.id != SEED else measured,
         mutator=attempt.proposal.mutator,
         summary=change.mutation.summary,
         lineage=attempt.proposal.lineage,
+        confirmed=confirmed,
     )
     return AttemptClosed(attempt.id, Outcome.ADMITTED, "", candidate)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from raysearch.errors import Fault
 from raysearch.facts import Entry, Fact
+from raysearch.profile import Profile
 from raysearch.target import Target
 from raysearch.types import (
     Allowance,
@@ -25,7 +26,6 @@ from raysearch.types import (
     Mutation,
     Objective,
     Outcome,
-    Profile,
     Proposal,
     Result,
     Verdict,

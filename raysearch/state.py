@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import assert_never
 
+from raysearch.confirming import Members
 from raysearch.errors import Invariant, require
 from raysearch.facts import (
     AttemptClosed,
     AttemptOpened,
+    Compared,
     Entry,
     JobFailed,
     Judged,
@@ -26,6 +28,7 @@ from raysearch.types import (
     CandidateId,
     Change,
     Commit,
+    Contest,
     Limits,
     Measurement,
     Objective,
@@ -51,6 +54,8 @@ class Attempt:
     change: Change | None = None
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     measurements: dict[str, tuple[Measurement, ...]] = field(default_factory=dict)
+    contests: dict[CandidateId, Contest] = field(default_factory=dict)
+    """By rival, in the order in which they were held."""
     tries: dict[tuple[Stage, str], int] = field(default_factory=dict)
     fatal: str = ""
     spent: Usage = Usage()
@@ -74,6 +79,8 @@ class State:
     """Of every attempt that got as far as a commit, admitted or not."""
     known: dict[Tree, AttemptId] = field(default_factory=dict)
     """The attempt that answers for a tree: under way, admitted or rejected."""
+    members: Members = field(default_factory=Members)
+    """Who stands on the frontier, where places are confirmed."""
     unfinished: dict[Tree, Attempt] = field(default_factory=dict)
     """Failed or abandoned attempts, whose finished evaluations are reused if their tree comes again."""
     attempts_total: int = 0
@@ -117,21 +124,8 @@ class State:
                 self._opened(fact, entry.at_s)
             case Mutated():
                 self._mutated(fact)
-            case Judged(attempt, judge, verdict):
-                record = self._open(attempt)
-                require(record.change is not None, "judged after mutated")
-                require(judge not in record.verdicts, "each judge speaks once")
-                record.verdicts[judge] = verdict
-                if verdict.usage is not None and fact.reused_from is None:
-                    self._pay(record, verdict.usage)
-                self.gpu_s += fact.gpu_s
-            case Measured(attempt, benchmark, measurements):
-                record = self._open(attempt)
-                require(record.change is not None, "measured after mutated")
-                require(all(v.passed for v in record.verdicts.values()), "measured only if passed")
-                require(benchmark not in record.measurements, "each benchmark runs once")
-                record.measurements[benchmark] = measurements
-                self.gpu_s += fact.gpu_s
+            case Judged() | Measured() | Compared():
+                self._evaluated(fact)
             case AttemptClosed():
                 self._closed(fact)
             case JobFailed():
@@ -186,6 +180,40 @@ class State:
         self.commits[fact.attempt] = fact.change.commit
         self.known.setdefault(fact.change.tree, fact.attempt)
 
+    def _evaluated(self, fact: Judged | Measured | Compared) -> None:
+        record = self._open(fact.attempt)
+        self.gpu_s += fact.gpu_s
+        match fact:
+            case Judged(_, judge, verdict):
+                require(record.change is not None, "judged after mutated")
+                require(judge not in record.verdicts, "each judge speaks once")
+                record.verdicts[judge] = verdict
+                if verdict.usage is not None and fact.reused_from is None:
+                    self._pay(record, verdict.usage)
+            case Measured(_, benchmark, measurements):
+                require(record.change is not None, "measured after mutated")
+                require(all(v.passed for v in record.verdicts.values()), "measured only if passed")
+                require(benchmark not in record.measurements, "each benchmark runs once")
+                record.measurements[benchmark] = measurements
+            case Compared():
+                self._compared(record, fact)
+
+    def _compared(self, record: Attempt, fact: Compared) -> None:
+        require(self.plan.confirmation is not None, "compared only where places are confirmed")
+        require(self.measured(record), "compared after every gate and benchmark")
+        require(fact.rival not in record.contests, "each rival is met once")
+        record.contests[fact.rival] = fact.contest
+        if fact.attempt != SEED:
+            self.members.contests += 1
+            self.members.won += fact.contest.verdict == "better"
+
+    def measured(self, record: Attempt) -> bool:
+        """Whether an attempt has been through every step."""
+        return all(
+            step.plugin in (record.verdicts if step.stage is Stage.JUDGE else record.measurements)
+            for step in self.plan.steps
+        )
+
     def _failed(self, fact: JobFailed) -> None:
         record = self._open(fact.attempt)
         key = (fact.stage, fact.plugin)
@@ -221,8 +249,8 @@ class State:
             raise Invariant("admitted with its candidate")
         require(not record.fatal, "admitted without a fatal fault")
         require(candidate.id == record.id and candidate.commit == record.change.commit, "admitted as itself")
-        for step in self.plan.steps:
-            done = record.verdicts if step.stage is Stage.JUDGE else record.measurements
-            require(step.plugin in done, "admitted after every gate and benchmark")
+        require(self.measured(record), "admitted after every gate and benchmark")
         require(all(v.passed for v in record.verdicts.values()), "admitted only if every gate said yes")
         self.candidates[record.id] = candidate
+        if self.plan.confirmation is not None and candidate.confirmed:
+            self.members.join(candidate, self.objectives)

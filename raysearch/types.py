@@ -53,6 +53,8 @@ class Objective:
     unit: str = ""
     noise: float = 0.0
     primary: bool = False
+    deterministic: bool = False
+    """Two runs of one program give equal values: checked on the seed program, and on no other."""
 
     @property
     def sign(self) -> float:
@@ -208,32 +210,56 @@ class Verdict:
     """What it cost, where a model judged."""
 
 
-Bound = Literal["compute", "memory", "io", "network", "latency", "synchronization", "overhead", "unknown"]
-"""What holds a component back. ``latency``: waiting for dependent steps; ``overhead``: launches, interpreters, copies."""
+Standing = Literal["better", "worse", "no_worthwhile_gain", "unsettled"]
+"""What pairs say of a candidate beside another, at the confidence asked for."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """Where time goes: one component of a program, and what its share (0 to 1 of the profiled time) rests on."""
+class Comparison:
+    """What interleaved pairs say about one objective. No number is infinite; None is "without bound"."""
 
-    component: str
-    share: float
-    bound: Bound = "unknown"
-    evidence: str = ""
+    metric: str
+    goal: Goal
+    unit: str
+    """The objective's own; `effect`, `low` and `high` are in it unless ``relative``."""
+    relative: bool
+    """Whether gains are ratios less one (0.03 is 3 % better) rather than differences."""
+    effect: float | None
+    """The gain, positive where the candidate is better."""
+    low: float | None
+    high: float | None
+    confidence: float
+    """That the gain is between `low` and `high`, at whatever time the pairs stopped (0 to 1)."""
+    pairs: int
+    evidence: float
+    """That it is better: an e-value, 1 being none."""
+    verdict: Standing
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
-    """What a profiler found, the largest share first. Explains; never scores."""
+class Challenge:
+    """A benchmark's job to measure two programs in turns, on one device, until it is settled which is better."""
 
-    tool: str
-    findings: tuple[Finding, ...] = ()
-    total_s: float = 0.0
-    """Wall clock of the profiled run."""
-    slowdown: float | None = None
-    """Profiled over plain wall clock (from about 1): the observer's own effect; None where it was not measured."""
-    summary: str = ""
-    conditions: Mapping[str, str] = field(default_factory=dict)
+    rival: CandidateId
+    commit: Commit
+    """The rival's."""
+    level: float
+    """Chance (0 to 1) that an equal program is called better."""
+    pairs_max: int
+    time_s: float
+    """No pair is begun after so many seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """How a challenge ended."""
+
+    verdict: Standing
+    comparisons: tuple[Comparison, ...] = ()
+    """One for each objective."""
+    measurements: tuple[Measurement, ...] = ()
+    """Of the challenger, a sample a pair: fresh ones, for which it was not chosen."""
+    pairs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +274,9 @@ class Candidate:
     mutator: str = ""
     summary: str = ""
     lineage: str = ""
+    confirmed: bool = True
+    """Whether it may stand on a frontier: what it seems to be better at was settled, in pairs, against those that it
+    seems to beat."""
 
     @property
     def scores(self) -> dict[str, float]:
@@ -270,6 +299,24 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmation:
+    """How a place on the frontier is earned: in interleaved pairs against a member, on one device."""
+
+    min_effect: float = 0.01
+    """Smallest gain worth claiming, as a share of the value (0 or more)."""
+    alpha: float = 0.05
+    """``e-lond``: share of all places that may be false; ``fixed``: chance that an equal program gets one."""
+    control: Literal["e-lond", "fixed"] = "e-lond"
+    pairs_max: int = 1000
+    time_s: float = 3600.0
+    """For the pairs of one contest."""
+    rivals_max: int = 3
+    """Members that a candidate meets at most."""
+    doubt: float = 0.25
+    """A lead over a member beyond this share of its value needs no pairs."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What every attempt goes through, in order: judges first, cheapest first, then benchmarks."""
 
@@ -278,6 +325,8 @@ class Plan:
     retries_max: int = 2
     environment: str = ""
     """Digest of what the evaluations run under: interpreter, platform, declared environment."""
+    confirmation: Confirmation | None = None
+    """None: medians decide who is on the frontier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +378,11 @@ class Job:
     opened_at_s: float = 0.0
     """Wall clock at which the attempt was opened (seconds since 1970): the date of its commit."""
     allowance: Allowance = Allowance()
+    challenge: Challenge | None = None
+    """Benchmark: measure in turns with a rival; ``plugin`` is then `CONFIRMATION`."""
 
 
-Result = Change | Verdict | tuple[Measurement, ...]
-"""What a job yields: mutate, judge and benchmark in this order."""
+CONFIRMATION = "confirmation"
+"""Stands in a job, and in its facts, where others have the name of their plug-in."""
+Result = Change | Verdict | tuple[Measurement, ...] | Contest
+"""What a job yields: mutate, judge and benchmark in this order; a benchmark's contest where it was to be one."""

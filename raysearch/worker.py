@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import random
 import shutil
 import socket
 import tempfile
@@ -16,14 +17,24 @@ from pathlib import Path
 from typing import assert_never, cast
 
 from raysearch.config.integrity import Fingerprint, fingerprint, unchanged
-from raysearch.errors import EvaluatorFault, Fault, MutatorFault, Refused, SandboxFault, Unevaluated, boundary
+from raysearch.contest import contest
+from raysearch.errors import (
+    EvaluatorFault,
+    Fault,
+    MutatorFault,
+    Refused,
+    SandboxFault,
+    Unevaluated,
+    Void,
+    boundary,
+)
 from raysearch.plugins import PluginSpec
 from raysearch.protocols import Answer, Benchmark, Judge, Mutator
 from raysearch.repository import Repository, TooLarge, Unfit
 from raysearch.sandbox import Sandbox, open_sandbox, warmed
 from raysearch.seeds import number, stream
 from raysearch.target import Target, may_change
-from raysearch.types import SEED, Change, Job, Measurement, Mutation, Result, Stage, Verdict
+from raysearch.types import SEED, Challenge, Change, Contest, Job, Measurement, Mutation, Result, Stage, Verdict
 from raysearch.workspace import Again, Checkout, checked_out
 
 log = logging.getLogger(__name__)
@@ -44,6 +55,8 @@ class WorkerSpec:
     """Back-end that was chosen at the start: ``bubblewrap``, ``landlock`` or ``none``."""
     artifacts: Path | None = None
     """Where what jobs leave (transcripts, profiles) is kept; nowhere if None."""
+    min_effect: float = 0.01
+    """Smallest gain worth claiming, as a share of the value, where two programs are measured in turns."""
 
 
 @dataclass(slots=True)
@@ -123,6 +136,8 @@ class Worker:
 
     def _done(self, job: Job) -> Result:
         rng = stream(self.spec.seed, job.stage, job.plugin, job.attempt, job.try_number)
+        if job.challenge is not None:
+            return self._contested(job, job.challenge, rng)
         secret = 0 if job.stage is Stage.MUTATE else number(self.spec.seed, "evaluation", job.plugin)
         plugin = self._plugin(job.stage, job.plugin)
         target = self.spec.target
@@ -155,9 +170,41 @@ class Worker:
                 case Stage.BENCHMARK:
                     with self._guarded(workspace):
                         measurements = cast(Benchmark, plugin).measure(workspace, rng)
-                    return _checked_measurements(measurements, target)
+                    return checked_measurements(measurements, target)
                 case _:
                     assert_never(job.stage)
+
+    def _contested(self, job: Job, challenge: Challenge, rng: random.Random) -> Contest:
+        """Measure two programs in turns until it is settled which is better."""
+        with ExitStack() as stack:
+            own, rival = (
+                stack.enter_context(
+                    checked_out(commit, self._folder, self.spec.target, self._repository, self._evaluations, 0)
+                )
+                for commit in (job.base, challenge.commit)
+            )
+
+            def measured(workspace: Checkout) -> tuple[Measurement, ...]:
+                found: list[Measurement] = []
+                for stage, name in self.spec.plugins:
+                    if stage is Stage.BENCHMARK:
+                        secret = number(self.spec.seed, "evaluation", name)
+                        plugin = cast(Benchmark, self._plugin(stage, name))
+                        with boundary(EvaluatorFault, f"{stage} {name!r}"):
+                            measurements = plugin.measure(replace(workspace, evaluation_seed=secret), rng)
+                        found += checked_measurements(measurements, self.spec.target)
+                return tuple(found)
+
+            def of_rival() -> tuple[Measurement, ...]:
+                try:
+                    return measured(rival)
+                except (Refused, Unevaluated) as fault:
+                    raise Void(f"{challenge.rival}, which was measured before, is not now: {fault}") from fault
+
+            with self._guarded(own), self._guarded(rival):
+                return contest(
+                    challenge, self.spec.target.objectives, self.spec.min_effect, lambda: measured(own), of_rival, rng
+                )
 
     def _warmed(self) -> Sandbox:
         """The sandbox, with what the target names imported beforehand, where that is as safe."""
@@ -229,7 +276,7 @@ def _checked_verdict(verdict: object) -> Verdict:
     return verdict
 
 
-def _checked_measurements(measurements: object, target: Target) -> tuple[Measurement, ...]:
+def checked_measurements(measurements: object, target: Target) -> tuple[Measurement, ...]:
     """Only finite samples in the declared units and directions are a score."""
     found: tuple[object, ...] = tuple(measurements) if isinstance(measurements, Sequence) else (measurements,)
     declared = {o.name: o for o in target.objectives}

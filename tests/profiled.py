@@ -12,10 +12,10 @@ from textwrap import dedent
 import pytest
 
 from raysearch.config.targets import load_target
+from raysearch.profile import Finding, Profile
 from raysearch.protocols import Profiler, Workspace
 from raysearch.sandbox import open_sandbox, rulesets
 from raysearch.testing.workspace import FolderWorkspace, write_files
-from raysearch.types import Finding, Profile
 from raysearch.workspace import Checkout
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="what Linux tells")

@@ -30,10 +30,10 @@ from evaluators.profilers.sample import Sample
 from evaluators.results import MetricsResult
 from raysearch import plugins
 from raysearch.errors import EvaluatorFault
+from raysearch.profile import Finding, Profile
 from raysearch.protocols import Completed, Guest, Profiler, Workspace
 from raysearch.testing.conformance import ProfilerConformance
 from raysearch.testing.workspace import FolderWorkspace, write_files
-from raysearch.types import Finding, Profile
 
 # -- roofline -------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from evaluators.profilers.findings import Cost, Reading, findings, waits_for
 from evaluators.profilers.kernels import covered, kernel_bound
 from evaluators.profilers.running import ToolProfiler
 from raysearch.errors import EvaluatorFault
-from raysearch.types import Finding
+from raysearch.profile import Finding
 
 DATA = Path(__file__).parent / "data" / "profiles"
 NSYS = tuple(f"nsys.{report}.csv" for report in nsys.REPORTS)

@@ -17,8 +17,8 @@ from evaluators.profilers.pytorch import Torch
 from evaluators.profilers.running import Place, ToolProfiler, benchmark_words
 from evaluators.profilers.sample import Sample
 from raysearch.errors import EvaluatorFault
+from raysearch.profile import Profile
 from raysearch.protocols import Workspace
-from raysearch.types import Profile
 
 NATIVE = {".c", ".cc", ".cpp", ".cu", ".cxx", ".f90", ".go", ".h", ".hpp", ".m", ".rs", ".swift", ".zig"}
 FILES_MAX = 2000

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from evaluators.results import clean
-from raysearch.types import Bound, Finding, Profile
+from raysearch.profile import Bound, Finding, Profile
 
 TOP = 20
 """Findings that are kept, beside those that the focus names."""

@@ -15,7 +15,7 @@ from evaluators.profilers.running import ToolProfiler, Wrapped, executable
 from evaluators.profilers.stacks import Leaves
 from evaluators.results import clean
 from raysearch.errors import EvaluatorFault
-from raysearch.types import Bound
+from raysearch.profile import Bound
 
 CAPTURE, TRACE = "time-profile.xml", "instruments.trace"
 TABLE = '/trace-toc/run[@number="1"]/data/table[@schema="time-profile"]'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from raysearch.types import Bound
+from raysearch.profile import Bound
 
 _KINDS: tuple[tuple[Bound, re.Pattern[str]], ...] = (
     ("network", re.compile(r"nccl|rccl|c10d|all_?reduce|all_?gather|reduce_?scatter|nvshmem|gloo", re.I)),

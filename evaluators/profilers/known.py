@@ -15,7 +15,7 @@ from evaluators.profilers.pytorch import Torch
 from evaluators.profilers.roofline import Roofline
 from evaluators.profilers.running import Place
 from evaluators.profilers.sample import Sample
-from raysearch.types import Bound, Finding, Profile
+from raysearch.profile import Bound, Finding, Profile
 
 
 class Examiner(Protocol):

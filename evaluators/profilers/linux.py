@@ -19,7 +19,7 @@ from evaluators.profilers.running import OBSERVED, ToolProfiler, Wrapped
 from evaluators.profilers.stacks import Leaves, shortened
 from evaluators.results import clean
 from raysearch.errors import EvaluatorFault
-from raysearch.types import Bound
+from raysearch.profile import Bound
 
 KERNEL_HEAVY = 0.4
 """Share of processor time in the kernel from which a component counts as overhead (or memory, where it faults)."""

@@ -29,11 +29,12 @@ from raysearch import __version__
 from raysearch.agents.interface import McpServer
 from raysearch.config.targets import load_target
 from raysearch.errors import ConfigError, Fault, Refused, UserError, nearest
+from raysearch.profile import Profile
 from raysearch.repository import Repository
 from raysearch.sandbox import open_sandbox
 from raysearch.sandbox.bare import Bare
 from raysearch.target import EvaluatorCommand, SandboxLimits, Target
-from raysearch.types import Commit, Profile
+from raysearch.types import Commit
 from raysearch.workspace import Checkout
 
 KEPT_MAX = 20

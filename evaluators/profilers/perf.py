@@ -16,7 +16,7 @@ from evaluators.profilers.reading import text_of
 from evaluators.profilers.running import ToolProfiler, Wrapped, executable
 from evaluators.profilers.stacks import Leaves
 from raysearch.errors import EvaluatorFault
-from raysearch.types import Bound
+from raysearch.profile import Bound
 
 CAPTURE, DATA = "perf.script", "perf.data"
 FIELDS = "comm,pid,tid,time,event,ip,sym,dso"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from evaluators.profilers.findings import TOP, Cost, Reading, waits_for
 from evaluators.profilers.running import ToolProfiler, Wrapped, executable
 from evaluators.profilers.stacks import folded
-from raysearch.types import Bound
+from raysearch.profile import Bound
 
 CAPTURE = "py-spy.folded"
 

@@ -18,8 +18,8 @@ from evaluators.profilers.running import Place, ToolProfiler, Wrapped, benchmark
 from evaluators.profilers.torch_trace import MARK, TRACE
 from evaluators.results import clean
 from raysearch.errors import EvaluatorFault
+from raysearch.profile import Bound
 from raysearch.sandbox import describe
-from raysearch.types import Bound
 
 CAPTURE = "torch.trace.json"
 ON_GPU = ("kernel", "gpu_memcpy", "gpu_memset")

@@ -20,9 +20,9 @@ from evaluators.profilers.reading import json_of, number
 from evaluators.profilers.running import Place, environment, run_plain
 from evaluators.results import MetricsResult, clean
 from raysearch.errors import EvaluatorFault
+from raysearch.profile import Profile
 from raysearch.protocols import Workspace
 from raysearch.sandbox import read_untrusted
-from raysearch.types import Profile
 
 PEAKS, SCRIPT = "peaks.json", Path(__file__).with_name("peaks.py")
 PROBE_TIMEOUT_S = 120.0

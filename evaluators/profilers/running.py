@@ -18,10 +18,10 @@ from evaluators.profilers.findings import TOP, Reading, findings, summed_up
 from evaluators.profilers.reading import json_of, number
 from evaluators.results import MetricsResult, clean, read_metrics
 from raysearch.errors import EvaluatorFault, Refused, Void
+from raysearch.profile import Profile
 from raysearch.protocols import Completed, Workspace
 from raysearch.sandbox import describe, read_untrusted
 from raysearch.target import Target
-from raysearch.types import Profile
 
 OBSERVE = Path(__file__).resolve().parent / "observe.py"
 OBSERVED = "observed.json"

@@ -13,7 +13,7 @@ from evaluators.profilers.findings import Cost, most, percent
 from evaluators.profilers.reading import json_of, text_of
 from evaluators.results import clean
 from raysearch.errors import EvaluatorFault
-from raysearch.types import Bound
+from raysearch.profile import Bound
 
 LINES_MAX = 1_000_000
 _PY_SPY_FRAME = re.compile(r"^(?P<name>.*) \((?P<file>.+?)(?::(?P<line>\d+))?\)$")

@@ -99,7 +99,8 @@ class Breeder(ABC):
     def _closed(self, fact: AttemptClosed, proposal: Proposal, point: Vector | None, /) -> None:
         """An attempt was closed; ``point`` is its candidate's vector, if it has a whole one."""
         if point is not None:
-            self._frontier.insert(fact.attempt, point)
+            if fact.candidate is not None and fact.candidate.confirmed:
+                self._frontier.insert(fact.attempt, point)
             if self._founder is None:
                 self._founder = fact.attempt
         if fact.outcome is Outcome.REJECTED:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from raysearch.facts import AttemptClosed, AttemptOpened, Entry, JobFailed, Judged, Measured, Mutated
+from raysearch.facts import AttemptClosed, AttemptOpened, Compared, Entry, JobFailed, Judged, Measured, Mutated
 from raysearch.sinks.lines import (
     budget,
+    contest,
     duration,
     frontier_cells,
     name_of,
@@ -169,6 +170,8 @@ def _work(fact: object) -> list[str]:
             return [line("commit", f"{change.commit}  {one_line(said)}{cost}")]
         case Judged(_, judge, said):
             return [line(judge, one_line(verdict(said), 2000)), *_cases(said)]
+        case Compared(_, rival, _, held):
+            return [line("beside", f"{name_of(rival)}: {contest(held)}")]
         case Measured(_, benchmark, measurements):
             rows = [["", "value", "unit", "goal", "samples", "least", "most"]]
             rows += [

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, ConfigDict, Field, field_validator
 from raysearch.config.prices import PriceRow
 from raysearch.config.served import ModelServerTable
 from raysearch.config.target_file import NAME
-from raysearch.config.values import Amount, Count, Patience, Seconds, Table, Texts
+from raysearch.config.values import Amount, Count, Finite, Patience, Seconds, Table, Texts
 
 _OBJECTIVE = re.compile(rf"{NAME.pattern}:(max|min)", re.ASCII)
 
@@ -129,6 +129,25 @@ class LimitsTable(Table):
     """Time for one mutation."""
 
 
+class ConfirmTable(Table):
+    """``[confirm]``: how a place on the frontier is earned, in interleaved pairs against a member."""
+
+    on: bool = True
+    """Off: medians decide."""
+    min_effect: Annotated[Finite, Field(ge=0, le=10)] = 0.01
+    """Smallest gain worth claiming, as a share of the value."""
+    alpha: Annotated[Finite, Field(gt=0, lt=1)] = 0.05
+    """``e-lond``: share of all places that may be false; ``fixed``: chance that an equal program gets one."""
+    control: Literal["e-lond", "fixed"] = "e-lond"
+    pairs_max: Annotated[int, Field(ge=3, le=1_000_000)] = 1000
+    time_s: Seconds = 3600.0
+    """No pair of a contest is begun after so long."""
+    rivals_max: Annotated[int, Field(ge=1, le=1000)] = 3
+    """Members that a candidate meets at most."""
+    doubt: Annotated[Finite, Field(ge=0)] = 0.25
+    """A lead beyond this share of a member's value needs no pairs."""
+
+
 class AgentsTable(Table):
     """``[agents]``: a coding agent to write programs, and what holds for all of them. Paths are absolute once read."""
 
@@ -197,6 +216,7 @@ class Settings(Table):
 
     run: RunTable = RunTable()
     limits: LimitsTable = LimitsTable()
+    confirm: ConfirmTable = ConfirmTable()
     agents: AgentsTable = AgentsTable()
     prices: dict[str, PriceRow] = Field(default_factory=dict)
     """What models cost, by name; goes over all other prices."""
@@ -222,6 +242,7 @@ class Settings(Table):
         found: dict[tuple[str, ...], Mapping[str, Any]] = {
             ("run",): self.run.model_dump(),
             ("limits",): self.limits.model_dump(),
+            ("confirm",): self.confirm.model_dump(),
             ("agents",): self.agents.model_dump(),
             ("policy",): self.policy,
         }

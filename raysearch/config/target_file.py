@@ -6,6 +6,7 @@ import math
 import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from keyword import iskeyword
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
@@ -228,6 +229,7 @@ class ObjectiveTable(Table):
     unit: str = ""
     noise: Annotated[Finite, Field(ge=0, lt=1)] | None = None
     primary: bool = False
+    deterministic: bool = False
 
     @field_validator("name")
     @classmethod
@@ -294,7 +296,7 @@ def read_objectives_file(path: Path, problems: list[str]) -> tuple[Objective, ..
     noise = found.pareto.relative_noise
     return with_primary(
         [
-            Objective(o.name, o.direction, o.unit, noise if o.noise is None else o.noise, o.primary)
+            Objective(o.name, o.direction, o.unit, noise if o.noise is None else o.noise, o.primary, o.deterministic)
             for o in found.objective
         ]
     )
@@ -335,11 +337,11 @@ def objectives_from_flags(
             problems.append(f"--objective {flag!r}: objectives.toml declares {name!r} as {old.goal}.")
         if name in chosen:
             problems.append(f"--objective {flag!r}: {name!r} is given twice.")
-        chosen[name] = Objective(name, goal, old.unit, old.noise)
+        chosen[name] = replace(old, goal=goal, primary=False)
     return with_primary(list(chosen.values()))
 
 
 def with_primary(objectives: Sequence[Objective]) -> tuple[Objective, ...]:
     """The same objectives with exactly one primary: the one that says so, or the first."""
     first = next((o for o in objectives if o.primary), objectives[0] if objectives else None)
-    return tuple(Objective(o.name, o.goal, o.unit, o.noise, o is first) for o in objectives)
+    return tuple(replace(o, primary=o is first) for o in objectives)

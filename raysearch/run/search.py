@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
@@ -39,7 +39,7 @@ from raysearch.served.spec import ServerSpec
 from raysearch.served.standing import Keeper
 from raysearch.state import State
 from raysearch.target import Target
-from raysearch.types import AttemptId, Commit, Limits, Plan, Stage, Step
+from raysearch.types import AttemptId, Commit, Confirmation, Limits, Plan, Stage, Step
 from raysearch.worker import Worker, WorkerSpec
 
 SpecMap = Mapping[tuple[Stage, str], PluginSpec]
@@ -59,6 +59,7 @@ class Search:
     limits: Limits
     mutate_timeout_s: float = 3600.0
     retries_max: int = 2
+    confirmation: Confirmation | None = None
     pool: str = "ray"
     address: str = "local"
     roles: Mapping[Stage, Role] = field(default_factory=dict)
@@ -158,7 +159,7 @@ def started(folder: RunFolder, search: Search, target: Target, repository: Repos
         target=target.name,
         target_digest=target.digest,
         objectives=target.objectives,
-        plan=Plan(own, search.mutate_timeout_s, search.retries_max, _environment(target)),
+        plan=Plan(own, search.mutate_timeout_s, search.retries_max, _environment(target), search.confirmation),
         origin=origin,
         origin_tree=repository.tree_of(origin),
         seeded=target.seed is not None,
@@ -176,6 +177,8 @@ def _pool(folder: RunFolder, search: Search, target: Target, sandbox: str) -> Po
     spec = WorkerSpec(
         folder.identity, search.seed, folder.workspace, target, plugins, sandbox, artifacts=folder.attempts
     )
+    if search.confirmation is not None:
+        spec = replace(spec, min_effect=search.confirmation.min_effect)
     if search.pool == "inline":
         return InlinePool(Worker(spec))
     from raysearch.pools.ray import RayPool

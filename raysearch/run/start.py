@@ -26,7 +26,7 @@ from raysearch.run.named import CHANGEABLE
 from raysearch.run.search import Search, create, drive
 from raysearch.state import State
 from raysearch.target import Target
-from raysearch.types import Limits, Stage
+from raysearch.types import Confirmation, Limits, Stage
 
 CHILDREN_PER_GENERATION = 2
 """Where ``max_generations`` is given alone."""
@@ -154,6 +154,7 @@ def resolve(configuration: Configuration, target: Target) -> Search:
         limits=_limits(settings),
         mutate_timeout_s=settings.limits.mutate_timeout_s,
         retries_max=settings.limits.retries_max,
+        confirmation=_confirmation(settings),
         pool=settings.run.pool,
         address=settings.run.address,
         roles={stage: _role(settings, target, stage, wishes[stage]) for stage in Stage},
@@ -161,6 +162,11 @@ def resolve(configuration: Configuration, target: Target) -> Search:
         push_to=settings.run.push_to,
         servers=serving.servers(settings),
     )
+
+
+def _confirmation(settings: Settings) -> Confirmation | None:
+    table = settings.confirm.model_dump()
+    return Confirmation(**table) if table.pop("on") else None
 
 
 def _seeded(configuration: Configuration) -> Configuration:

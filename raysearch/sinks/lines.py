@@ -9,6 +9,7 @@ from typing import assert_never
 from raysearch.facts import (
     AttemptClosed,
     AttemptOpened,
+    Compared,
     Fact,
     JobFailed,
     Judged,
@@ -19,7 +20,7 @@ from raysearch.facts import (
     SessionClosed,
     SessionOpened,
 )
-from raysearch.types import SEED, AttemptId, Candidate, Limits, Measurement, Objective, Verdict
+from raysearch.types import SEED, AttemptId, Candidate, Comparison, Contest, Limits, Measurement, Objective, Verdict
 
 METRICS_MAX = 6
 """Columns of metrics beside each other, objectives first."""
@@ -145,12 +146,31 @@ def verdict(said: Verdict) -> str:
     return words
 
 
+def contest(held: Contest) -> str:
+    """``better: speed +3.1 % [+1.2 %, +5.0 %]; 240 pairs``."""
+    gains = "; ".join(filter(None, map(gain, held.comparisons)))
+    return f"{held.verdict.replace('_', ' ')}: {gains}; {held.pairs} pair{'s' * (held.pairs != 1)}"
+
+
+def gain(found: Comparison) -> str:
+    """The gain in one objective, with its interval; nothing where there were too few pairs."""
+    if found.effect is None:
+        return ""
+
+    def shown(value: float | None, bound: str) -> str:
+        if value is None:
+            return bound
+        return f"{100 * value:+.3g} %" if found.relative else f"{value:+.4g} {unit_of(found.unit)}".rstrip()
+
+    return f"{found.metric} {shown(found.effect, '?')} [{shown(found.low, '-∞')}, {shown(found.high, '∞')}]"
+
+
 def describe(fact: Fact) -> str:
     """``fact`` as one readable line."""
     return one_line(_describe(fact))
 
 
-def _describe(fact: Fact) -> str:
+def _describe(fact: Fact) -> str:  # noqa: PLR0912 - one case a fact
     match fact:
         case RunStarted():
             axes = ", ".join(map(objective, fact.objectives))
@@ -173,6 +193,8 @@ def _describe(fact: Fact) -> str:
             return f"{name_of(attempt)} {judge} says {verdict(said)}{_work(fact)}"
         case Measured(attempt, benchmark, measurements):
             return f"{name_of(attempt)} {benchmark} measures {metrics(measurements)}{_work(fact)}"
+        case Compared(attempt, rival, _, held):
+            return f"{name_of(attempt)} beside {name_of(rival)}: {contest(held)}{_work(fact)}"
         case JobFailed(attempt, stage, plugin, fault, message, retry):
             again = "; may be asked again" if retry else ""
             return f"{name_of(attempt)} {stage} {plugin} broke: {fault}: {message}{again}{_work(fact)}"
@@ -186,7 +208,7 @@ def _describe(fact: Fact) -> str:
             assert_never(fact)
 
 
-def _work(fact: Mutated | Judged | Measured | JobFailed) -> str:
+def _work(fact: Mutated | Judged | Measured | Compared | JobFailed) -> str:
     if isinstance(fact, Judged | Measured) and fact.reused_from is not None:
         return f" [known from {name_of(fact.reused_from)}]"
     return f" [{fact.took_s:.2f} s{' by ' + fact.worker if fact.worker else ''}]"

@@ -11,6 +11,7 @@ from typing import Protocol
 from raysearch.facts import (
     AttemptClosed,
     AttemptOpened,
+    Compared,
     Entry,
     JobFailed,
     Judged,
@@ -144,7 +145,7 @@ class Progress:
             case Judged(_, _, verdict, reused_from):
                 if verdict.usage is not None and reused_from is None:
                     self.cost_usd += verdict.usage.cost_usd
-            case Measured():
+            case Measured() | Compared():
                 pass
 
     def handed_out(self, job: Job) -> None:

@@ -13,6 +13,7 @@ from typing import assert_never
 from raysearch.facts import (
     AttemptClosed,
     AttemptOpened,
+    Compared,
     Entry,
     JobFailed,
     Judged,
@@ -23,7 +24,20 @@ from raysearch.facts import (
     SessionClosed,
     SessionOpened,
 )
-from raysearch.types import Candidate, CandidateId, Change, Job, Limits, Measurement, Objective, Outcome, Stage, Verdict
+from raysearch.types import (
+    CONFIRMATION,
+    Candidate,
+    CandidateId,
+    Change,
+    Contest,
+    Job,
+    Limits,
+    Measurement,
+    Objective,
+    Outcome,
+    Stage,
+    Verdict,
+)
 
 
 @dataclass(slots=True)
@@ -35,6 +49,9 @@ class Dossier:
     change: Change | None = None
     results: dict[str, Verdict | tuple[Measurement, ...]] = field(default_factory=dict)
     """By judge or benchmark, in the order in which they came."""
+    contests: dict[int, Contest] = field(default_factory=dict)
+    """By rival."""
+    confirmed: bool = False
     tries: dict[tuple[Stage, str], int] = field(default_factory=dict)
     fatal: bool = False
     outcome: Outcome | None = None
@@ -106,7 +123,7 @@ class Auditor:
                 self.session_run_s, self.failed_in_row = entry.run_s, 0
             case AttemptOpened():
                 self._opened(entry, fact)
-            case Mutated() | Judged() | Measured() | JobFailed():
+            case Mutated() | Judged() | Measured() | Compared() | JobFailed():
                 self._progress(entry, fact)
             case AttemptClosed():
                 self._closed(entry, fact)
@@ -135,6 +152,10 @@ class Auditor:
             self.problems.append(f"{self.seq}: a job for attempt {number}, which is not open")
             return
         dossier, due = self.attempts[number], self.due(number)
+        if job.challenge is not None and due is None:
+            due = (Stage.BENCHMARK, CONFIRMATION)
+            if problem := self._unmeetable(number, int(job.challenge.rival)):
+                self.problems.append(f"{self.seq}: attempt {number}: {problem}")
         tries = dossier.tries.get((job.stage, job.plugin), 0)
         for holds, problem in (
             (due == (job.stage, job.plugin), f"asked for {job.stage} {job.plugin}; due: {due}"),
@@ -144,6 +165,24 @@ class Auditor:
         ):
             if not holds:
                 self.problems.append(f"{self.seq}: attempt {number}: {problem}")
+
+    def _unmeetable(self, number: int, rival: int) -> str:
+        """Why an attempt must not meet that rival now; nothing if it may."""
+        dossier, other = self.attempts[number], self.attempts.get(rival)
+        plan = self.start.plan if self.start is not None else None
+        if plan is None or plan.confirmation is None:
+            return "compared where nothing is confirmed"
+        if dossier.refused or dossier.fatal or any(step.plugin not in dossier.results for step in plan.steps):
+            return "compared before it was through every gate and benchmark"
+        if rival in dossier.contests:
+            return f"meets {rival} twice"
+        if number == 0 and rival == 0:
+            return ""
+        if any(held.verdict != "better" for held in dossier.contests.values()):
+            return "goes on after it was not better"
+        if other is None or other.outcome is not Outcome.ADMITTED or not other.confirmed:
+            return f"meets {rival}, which stands on no frontier"
+        return ""
 
     def _base(self, dossier: Dossier) -> str:
         """Where the work on an attempt must start."""
@@ -193,7 +232,7 @@ class Auditor:
         self.attempts[number] = Dossier(fact, entry.at_s)
         self.open.add(number)
 
-    def _progress(self, entry: Entry, fact: Mutated | Judged | Measured | JobFailed) -> None:
+    def _progress(self, entry: Entry, fact: Mutated | Judged | Measured | Compared | JobFailed) -> None:
         number = int(fact.attempt)
         dossier = self.attempts.get(number)
         if dossier is None or dossier.outcome is not None:
@@ -212,7 +251,12 @@ class Auditor:
                     self.cost_usd += fact.verdict.usage.cost_usd
             case Measured():
                 self._evaluated(entry, number, fact.benchmark, fact.measurements, fact.reused_from)
+            case Compared():
+                self._check(not (problem := self._unmeetable(number, int(fact.rival))), entry, problem)
+                dossier.contests[int(fact.rival)] = fact.contest
             case JobFailed():
+                if fact.plugin == CONFIRMATION and due is None:
+                    due = (Stage.BENCHMARK, CONFIRMATION)
                 self._check(due == (fact.stage, fact.plugin), entry, f"{fact.plugin} failed for {number}; due: {due}")
                 key, retries_max = (fact.stage, fact.plugin), self.start.plan.retries_max if self.start else 0
                 dossier.tries[key] = dossier.tries.get(key, 0) + 1
@@ -224,6 +268,8 @@ class Auditor:
         self, entry: Entry, number: int, plugin: str, result: Verdict | tuple[Measurement, ...], source: int | None
     ) -> None:
         dossier, due = self.attempts[number], self.due(number)
+        if plugin == CONFIRMATION and due is None:  # it would not run beside another
+            due = (Stage.BENCHMARK, CONFIRMATION)
         self._check(due is not None and due[1] == plugin, entry, f"attempt {number}: {plugin} spoke; due: {due}")
         tree = dossier.change.tree if dossier.change is not None else ""
         if source is None:
@@ -251,7 +297,8 @@ class Auditor:
             case Outcome.REJECTED:
                 problem = self._rejected(number)
             case Outcome.FAILED:
-                problem = "" if dossier.fatal or self._missing(dossier) else "nothing had broken"
+                unsteady = number == 0 and dossier.contests
+                problem = "" if dossier.fatal or unsteady or self._missing(dossier) else "nothing had broken"
             case Outcome.ABANDONED:
                 problem = self._abandoned(entry)
             case _:
@@ -286,8 +333,18 @@ class Auditor:
             return f"the same program as {self._owner(number)}"
         if self._missing(dossier):
             return f"nothing finite measured for {', '.join(self._missing(dossier))}"
+        lost = [rival for rival, held in dossier.contests.items() if held.verdict != "better"]
+        if candidate.confirmed and lost and number:
+            return f"confirmed, though it was not better than {lost[0]}"
+        dossier.confirmed = candidate.confirmed
         told = (candidate.id, candidate.commit, candidate.tree, candidate.parents, candidate.measurements)
-        known = (number, change.commit, change.tree, proposal.parents, tuple(_measured(dossier)))
+        known = (
+            number,
+            change.commit,
+            change.tree,
+            proposal.parents,
+            tuple(_latest(dossier) if number else _measured(dossier)),
+        )
         return "" if told == known else "its candidate is not what was recorded"
 
     def _missing(self, dossier: Dossier) -> list[str]:
@@ -320,11 +377,18 @@ def _measured(dossier: Dossier) -> list[Measurement]:
     return [m for result in dossier.results.values() if not isinstance(result, Verdict) for m in result]
 
 
+def _latest(dossier: Dossier) -> list[Measurement]:
+    """What was measured, or, where it was measured again beside others, the last of that."""
+    again = {m.name: m for held in dossier.contests.values() for m in held.measurements}
+    return [again.get(m.name, m) for m in _measured(dossier)]
+
+
 def brute_frontier(candidates: Mapping[CandidateId, Candidate], objectives: Sequence[Objective]) -> set[CandidateId]:
-    """Candidates that no other beats, by comparing all with all. Of equals the first counts."""
+    """Confirmed candidates that no other such beats, by comparing all with all. Of equals the first counts."""
     points = {
         number: tuple(objective.sign * candidate.scores[objective.name] for objective in objectives)
         for number, candidate in candidates.items()
+        if candidate.confirmed
     }
 
     def beats(one: CandidateId, other: CandidateId) -> bool:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import get_args
 
 from raysearch.errors import Fault, Refused
+from raysearch.profile import Bound, Profile
 from raysearch.protocols import Profiler
 from raysearch.testing.on_programs import OnUnchangedPrograms, evaluated
 from raysearch.testing.surroundings import undisturbed
 from raysearch.testing.workspace import FolderWorkspace
-from raysearch.types import Bound, Profile
 
 
 class ProfilerConformance(OnUnchangedPrograms):

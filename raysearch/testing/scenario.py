@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from raysearch.seeds import stream
 from raysearch.testing.simulated import Faults, Mishap
 from raysearch.testing.world import JUDGES, Odds
-from raysearch.types import Limits, Plan, Stage, Step
+from raysearch.types import Confirmation, Limits, Plan, Stage, Step
 
 POLICIES: Mapping[str, tuple[Mapping[str, object], ...]] = {
     "evolve": ({}, {"islands": 3, "migration_every": 2, "stuck_after": 3}, {"frontier_bias": 0.2, "k_random": 3}),
@@ -95,7 +95,13 @@ def _plan(rng: random.Random) -> Plan:
     benchmarks = rng.choice((("both",), ("timing", "footprint"), ("footprint", "timing")))
     steps = [Step(Stage.JUDGE, name, timeout_s=20.0) for name in JUDGES[: rng.randint(1, len(JUDGES))]]
     steps += [Step(Stage.BENCHMARK, name, timeout_s=20.0) for name in benchmarks]
-    return Plan(tuple(steps), mutate_timeout_s=20.0, retries_max=rng.randint(0, 3))
+    return Plan(tuple(steps), mutate_timeout_s=20.0, retries_max=rng.randint(0, 3), confirmation=_confirmation(rng))
+
+
+def _confirmation(rng: random.Random) -> Confirmation | None:
+    if rng.random() < 0.5:
+        return None
+    return Confirmation(time_s=20.0, rivals_max=rng.randint(1, 4), doubt=rng.choice((0.05, 0.25, 2.0)))
 
 
 def _sessions(rng: random.Random, trouble: float) -> tuple[SessionPlan, ...]:

@@ -253,7 +253,10 @@ def _unkept(witness: Witness) -> Iterator[str]:
             known, commit = witness.kept.get(entry.fact.attempt, (entry.seq, ""))
             if known >= entry.seq or commit != entry.fact.change.commit:
                 yield f"attempt {entry.fact.attempt}'s commit had no ref when it was written down"
-    jobs = [(job.attempt, job.stage, job.plugin, job.try_number) for _, job in witness.submitted]
+    jobs = [
+        (job.attempt, job.stage, job.plugin, job.challenge and job.challenge.rival, job.try_number)
+        for _, job in witness.submitted
+    ]
     if len(set(jobs)) != len(jobs):
         yield "a job was submitted twice"
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from raysearch.facts import (
     AttemptClosed,
     AttemptOpened,
+    Compared,
     Entry,
     Fact,
     JobFailed,
@@ -35,7 +36,7 @@ def essence(fact: Fact) -> Fact:
             return replace(fact, proposal=replace(proposal, brief=replace(proposal.brief, inspirations=shown)))
         case Mutated():
             return replace(fact, change=replace(fact.change, commit=ANY), worker="", took_s=0.0)
-        case Judged() | Measured() | JobFailed():
+        case Judged() | Measured() | Compared() | JobFailed():
             return replace(fact, worker="", took_s=0.0)
         case AttemptClosed(candidate=candidate) if candidate is not None:
             return replace(fact, candidate=replace(candidate, commit=ANY))

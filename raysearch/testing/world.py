@@ -10,8 +10,11 @@ from raysearch.errors import EvaluatorFault, MutatorFault, SandboxFault
 from raysearch.facts import RunStarted
 from raysearch.seeds import stream
 from raysearch.types import (
+    Challenge,
     Change,
     Commit,
+    Comparison,
+    Contest,
     Job,
     Measurement,
     Mutation,
@@ -19,6 +22,7 @@ from raysearch.types import (
     Plan,
     Result,
     Stage,
+    Standing,
     Tree,
     Usage,
     Verdict,
@@ -99,6 +103,8 @@ class World:
                 return self._mutated(job, rng, usage)
             case Stage.JUDGE:
                 return self._judged(rng)
+            case Stage.BENCHMARK if job.challenge is not None:
+                return self._contested(job, job.challenge, rng)
             case Stage.BENCHMARK:
                 return self._measured(job, rng)
 
@@ -120,13 +126,35 @@ class World:
         if rng.random() < self.odds.no / 4:
             return Verdict(False, "it did not run to its end")
         x, y = self.programs[job.base]
-        fast, small = 40 + 3 * x - abs(y), 30 + abs(x) - 2 * y
+        fast, small = self._truth(job.base)
         speed = Measurement("speed", tuple(fast + rng.choice((0.0, 0.25)) for _ in range(3)), "1/s", "max")
-        size = Measurement("size", (float(small),), "kB", "min")
+        size = Measurement("size", (small,), "kB", "min")
         heat = Measurement("heat", (float(x * y),), "W", "min")
         if rng.random() < self.odds.partial:
             return (heat,)
         return {"timing": (speed, heat), "footprint": (size,), "both": (speed, size)}[job.plugin]
+
+    def _contested(self, job: Job, challenge: Challenge, rng: random.Random) -> Result:
+        """Better where it truly is, mostly; what cannot be settled now and then stays so."""
+        if rng.random() < self.odds.no / 4:
+            return Verdict(False, "it did not run to its end, beside another")
+        own, other = self._truth(job.base), self._truth(challenge.commit)
+        better = own[0] > other[0] or own[1] < other[1]
+        verdict: Standing = "better" if better else "no_worthwhile_gain"
+        if rng.random() < self.odds.no:
+            verdict = "unsettled"
+        comparisons = tuple(
+            Comparison(axis.name, axis.goal, axis.unit, False, axis.sign * (a - b), None, None, 0.95, 8, 1.0, verdict)
+            for axis, a, b in zip(OBJECTIVES, own, other, strict=True)
+        )
+        speed, size = (
+            Measurement(o.name, (value,) * 4, o.unit, o.goal) for o, value in zip(OBJECTIVES, own, strict=True)
+        )
+        return Contest(verdict, comparisons, (speed, size), 8)
+
+    def _truth(self, commit: Commit) -> tuple[float, float]:
+        x, y = self.programs[commit]
+        return float(40 + 3 * x - abs(y)), float(30 + abs(x) - 2 * y)
 
     def _nonsense(self, job: Job) -> Result:
         match job.stage:

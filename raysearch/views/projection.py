@@ -12,6 +12,7 @@ from raysearch.errors import Invariant
 from raysearch.facts import (
     AttemptClosed,
     AttemptOpened,
+    Compared,
     Entry,
     JobFailed,
     Judged,
@@ -90,7 +91,7 @@ class Projection:
                 self.traces[attempt] = [entry]
             case AttemptClosed():
                 self._closed(entry, fact)
-            case Mutated() | Judged() | Measured() | JobFailed():
+            case Mutated() | Judged() | Measured() | Compared() | JobFailed():
                 trace = self._trace(fact.attempt)
                 trace.append(entry)
                 usage = self.spending.told(fact, opened(trace).proposal.mutator)

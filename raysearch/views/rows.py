@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from raysearch.errors import Invariant
-from raysearch.facts import AttemptClosed, AttemptOpened, Entry, JobFailed, Judged, Measured, Mutated
+from raysearch.facts import AttemptClosed, AttemptOpened, Compared, Entry, JobFailed, Judged, Measured, Mutated
 from raysearch.types import AttemptId, Candidate, Measurement, Objective, Usage
 
 SCHEMA = 1
@@ -25,12 +25,18 @@ def objective_row(objective: Objective) -> Row:
         "unit": objective.unit,
         "noise": objective.noise,
         "primary": objective.primary,
+        "deterministic": objective.deterministic,
     }
 
 
 def candidate_row(candidate: Candidate) -> Row:
     """Number, commit and the median of each metric."""
-    return {"id": candidate.id, "commit": candidate.commit, "metrics": _metrics(candidate.measurements)}
+    return {
+        "id": candidate.id,
+        "commit": candidate.commit,
+        "metrics": _metrics(candidate.measurements),
+        "confirmed": candidate.confirmed,
+    }
 
 
 def population_row(candidate: Candidate, closed: Entry) -> Row:
@@ -49,7 +55,7 @@ def population_row(candidate: Candidate, closed: Entry) -> Row:
 def round_row(trace: Sequence[Entry]) -> Row:
     """One attempt in a line, from all its entries."""
     proposal, closed = opened(trace).proposal, trace[-1]
-    work = [e.fact for e in trace if isinstance(e.fact, Mutated | Judged | Measured | JobFailed)]
+    work = [e.fact for e in trace if isinstance(e.fact, Mutated | Judged | Measured | Compared | JobFailed)]
     change = next((f.change for f in work if isinstance(f, Mutated)), None)
     measured = [m for f in work if isinstance(f, Measured) for m in f.measurements]
     end = closed.fact if isinstance(closed.fact, AttemptClosed) else None
@@ -90,13 +96,14 @@ def attempt(trace: Sequence[Entry]) -> Row:
         "brief": plain(proposal.brief),
         "verdicts": [_verdict_row(f) for f in facts if isinstance(f, Judged)],
         "measurements": [_measurement_row(f, m) for f in facts if isinstance(f, Measured) for m in f.measurements],
+        "contests": [plain(f) for f in facts if isinstance(f, Compared)],
         "failures": [plain(f) for f in facts if isinstance(f, JobFailed)],
     }
 
 
 def entries_of(entries: Iterable[Entry], number: AttemptId) -> list[Entry]:
     """The entries of one attempt; empty if it was never opened."""
-    kinds = AttemptOpened | Mutated | Judged | Measured | JobFailed | AttemptClosed
+    kinds = AttemptOpened | Mutated | Judged | Measured | Compared | JobFailed | AttemptClosed
     return [e for e in entries if isinstance(e.fact, kinds) and e.fact.attempt == number]
 
 
@@ -149,7 +156,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def usage_of(fact: Mutated | Judged | Measured | JobFailed) -> Usage:
+def usage_of(fact: Mutated | Judged | Measured | Compared | JobFailed) -> Usage:
     """What models cost for it; a verdict that was reused was paid for before."""
     match fact:
         case Mutated():
@@ -158,7 +165,7 @@ def usage_of(fact: Mutated | Judged | Measured | JobFailed) -> Usage:
             return Usage() if fact.verdict.usage is None or fact.reused_from is not None else fact.verdict.usage
         case JobFailed():
             return fact.usage
-        case Measured():
+        case Measured() | Compared():
             return Usage()
 
 

@@ -52,7 +52,9 @@ class Skyline:
         return self._members[self._points[0][1]] if self._points else None
 
     def add(self, candidate: Candidate) -> bool:
-        """Whether ``candidate`` is a member now."""
+        """Whether ``candidate`` is a member now; one whose place is not confirmed never is."""
+        if not candidate.confirmed:
+            return False
         scores = candidate.scores
         point = tuple(-axis.sign * scores.get(axis.name, math.nan) for axis in self._axes)
         if not point or not all(map(math.isfinite, point)):

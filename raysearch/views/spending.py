@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from raysearch.facts import JobFailed, Judged, Measured, Mutated
-from raysearch.types import Objective, Stage, Usage
+from raysearch.facts import Compared, JobFailed, Judged, Measured, Mutated
+from raysearch.types import CONFIRMATION, Objective, Stage, Usage
 from raysearch.views.rows import Row, usage_of
 
 
@@ -16,7 +16,7 @@ class Spending:
 
     by: dict[tuple[str, str, str], Usage] = field(default_factory=dict)
 
-    def told(self, fact: Mutated | Judged | Measured | JobFailed, mutator: str) -> Usage:
+    def told(self, fact: Mutated | Judged | Measured | Compared | JobFailed, mutator: str) -> Usage:
         """Count what a fact cost, whatever came of it; ``mutator`` is its attempt's."""
         usage = usage_of(fact)
         if usage.cost_usd or usage.tokens_in or usage.tokens_out or usage.calls:
@@ -60,7 +60,7 @@ def per_dollar(gain: float, cost_usd: float) -> float | None:
     return gain / cost_usd if cost_usd > 0 else None
 
 
-def _whose(fact: Mutated | Judged | Measured | JobFailed, mutator: str) -> tuple[str, str]:
+def _whose(fact: Mutated | Judged | Measured | Compared | JobFailed, mutator: str) -> tuple[str, str]:
     match fact:
         case Mutated():
             return Stage.MUTATE.value, mutator
@@ -68,5 +68,7 @@ def _whose(fact: Mutated | Judged | Measured | JobFailed, mutator: str) -> tuple
             return Stage.JUDGE.value, judge
         case Measured(_, benchmark):
             return Stage.BENCHMARK.value, benchmark
+        case Compared():
+            return Stage.BENCHMARK.value, CONFIRMATION
         case JobFailed(_, stage, plugin):
             return stage.value, plugin

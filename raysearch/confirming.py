@@ -1,0 +1,154 @@
+"""Who must meet whom before it may stand on the frontier: pure functions of what is known.
+
+The members are candidates whose claims were settled, and of which none is dominated by another. A newcomer that may be
+better than all of them somewhere meets those that it leads by little, the nearest first, each in a contest of
+interleaved pairs (`raysearch.statistics`). What is worse beyond its noise meets nobody, and what leads beyond doubt
+needs no contest. Objectives that are deterministic need none either.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from raysearch.statistics.discovery import level
+from raysearch.types import (
+    SEED,
+    Candidate,
+    CandidateId,
+    Challenge,
+    Commit,
+    Confirmation,
+    Contest,
+    Measurement,
+    Objective,
+)
+
+SURE = 3.0
+"""Standard deviations of the difference of two medians beyond which it is no noise."""
+
+
+@dataclass(slots=True)
+class Members:
+    """Who stands on the frontier, and how many contests there were: what `State` keeps for confirmations."""
+
+    candidates: dict[CandidateId, Candidate] = field(default_factory=dict)
+    contests: int = 0
+    won: int = 0
+
+    def join(self, candidate: Candidate, objectives: Sequence[Objective]) -> None:
+        """Take in a confirmed candidate; members that it dominates leave."""
+        new = candidate.scores
+        beaten = [
+            number
+            for number, old in self.candidates.items()
+            if all(o.sign * new[o.name] >= o.sign * old.scores[o.name] for o in objectives)
+        ]
+        for number in beaten:
+            del self.candidates[number]
+        self.candidates[candidate.id] = candidate
+
+
+def challenge(
+    plan: Confirmation,
+    members: Members,
+    objectives: Sequence[Objective],
+    measurements: Sequence[Measurement],
+    contests: Mapping[CandidateId, Contest],
+    waiting: int = 0,
+) -> Challenge | None:
+    """The next contest of a newcomer with these ``measurements``, which has had ``contests``; None if no more is due.
+
+    ``waiting``: other newcomers that are in a contest now.
+    """
+    if any(contest.verdict != "better" for contest in contests.values()) or len(contests) >= plan.rivals_max:
+        return None
+    own = latest(measurements, contests)
+    if any(_hopeless(own, member, objectives) for member in members.candidates.values()):
+        return None
+    leads = {
+        number: _lead(own, member, objectives)
+        for number, member in members.candidates.items()
+        if number not in contests
+    }
+    rival = min(leads, key=lambda number: (leads[number], number), default=None)
+    if rival is None or leads[rival] >= plan.doubt:
+        return None
+    chance = level(plan.control, plan.alpha, members.contests + waiting, members.won)
+    return Challenge(rival, members.candidates[rival].commit, chance, plan.pairs_max, plan.time_s)
+
+
+def settled(
+    members: Members,
+    objectives: Sequence[Objective],
+    measurements: Sequence[Measurement],
+    contests: Mapping[CandidateId, Contest],
+) -> bool:
+    """Whether a newcomer that has no more contests to come may stand among the members."""
+    if any(contest.verdict != "better" for contest in contests.values()):
+        return False
+    own = latest(measurements, contests)
+    for number, member in members.candidates.items():
+        if number not in contests and _lead(own, member, objectives) <= 0:
+            return False
+    return True
+
+
+def rehearsed(seed: Commit, objectives: Sequence[Objective], plan: Confirmation) -> Challenge | None:
+    """The seed program against itself, where an objective is declared deterministic: two runs must agree."""
+    if not any(objective.deterministic for objective in objectives):
+        return None
+    return Challenge(SEED, seed, plan.alpha, 1, plan.time_s)
+
+
+def disagreement(contest: Contest, objectives: Sequence[Objective]) -> str:
+    """What is declared deterministic and is not; nothing if all is well."""
+    exact = {objective.name for objective in objectives if objective.deterministic}
+    moved = [c for c in contest.comparisons if c.metric in exact and c.effect != 0]
+    return ", ".join(comparison.metric for comparison in moved)
+
+
+def latest(measurements: Sequence[Measurement], contests: Mapping[CandidateId, Contest]) -> tuple[Measurement, ...]:
+    """The measurements, or, for what was measured again in contests, those of the last."""
+    fresh = {m.name: m for contest in contests.values() for m in contest.measurements}
+    return tuple(fresh.get(m.name, m) for m in measurements)
+
+
+def _value(measurements: Sequence[Measurement], name: str) -> float:
+    return next(m.value for m in measurements if m.name == name)
+
+
+def _lead(own: Sequence[Measurement], member: Candidate, objectives: Sequence[Objective]) -> float:
+    """By how much of the member's value the newcomer is better where it is so the most; 0 or less: nowhere."""
+    return max(_gap(own, member, objective) for objective in objectives)
+
+
+def _gap(own: Sequence[Measurement], member: Candidate, objective: Objective) -> float:
+    value, other = _value(own, objective.name), _value(member.measurements, objective.name)
+    gap = objective.sign * (value / 2 - other / 2)  # halves: no difference is too large for a float
+    if objective.deterministic and gap > 0:
+        return math.inf  # certain, however small
+    scale = max(abs(value), abs(other)) / 2
+    return gap / scale if scale else 0.0
+
+
+def _hopeless(own: Sequence[Measurement], member: Candidate, objectives: Sequence[Objective]) -> bool:
+    """Whether it is beyond noise that a member is nowhere worse."""
+    return all(_gap(own, member, objective) <= -SURE * _noise(own, member, objective) for objective in objectives)
+
+
+def _noise(own: Sequence[Measurement], member: Candidate, objective: Objective) -> float:
+    """Relative standard deviation of the difference of the two medians: the declared noise, or the samples' own."""
+    if objective.deterministic:
+        return 0.0
+    found = 0.0
+    for measurements in (own, member.measurements):
+        samples = next(m.samples for m in measurements if m.name == objective.name)
+        middle = abs(statistics.median(samples))
+        spread = objective.noise
+        if len(samples) > 1 and middle and math.isfinite(middle):
+            spread = max(spread, statistics.pstdev([s / middle for s in samples]))
+        found += spread**2 / len(samples)
+    return math.sqrt(found)
