@@ -164,7 +164,7 @@ def _compiled(event: Event, ground: Ground, what: str) -> Iterator[Sign]:
 
 
 def _variable(about: str) -> Iterator[tuple[str, str, Severity]]:
-    name = about.partition(" ")[0].removeprefix("b'").strip("'")
+    name = about.partition(" ")[0]
     severe = name.startswith(("LD_", "DYLD_", "PYTHON", "FAKETIME", "RAYSEARCH"))
     if severe:
         yield "environment", f"sets {name}", "refuse"

@@ -166,6 +166,8 @@ class Watch:
         via, made, quoted = "", False, False
         while frame is not None:
             file = frame.f_code.co_filename
+            if file.startswith("<frozen importlib") and event in ("os.listdir", "os.scandir"):
+                return None  # a module is looked for
             quoted = quoted or file.endswith("linecache.py")
             if quoted and event == "open" and file.endswith(QUOTERS):
                 return None  # an error's or a warning's own line is shown
@@ -243,6 +245,8 @@ class Watch:
             return str(given[1])[:200]
         if event == "pickle.find_class":
             return f"{given[0]}.{given[1]}"
+        if event == "os.putenv":
+            return os.fsdecode(first) if isinstance(first, str | bytes) else ""
         if event.startswith(("os.", "shutil.", "glob.")) and isinstance(first, str | bytes):
             return " ".join(self._path(item) for item in given[:2] if isinstance(item, str | bytes))
         return " ".join(str(item)[:200] for item in given[:2])
