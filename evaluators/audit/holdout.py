@@ -32,7 +32,7 @@ class Holdout:
     - the checker says no to fresh inputs;
     - an objective is better on the known inputs than a prediction interval (99.9 %, one-sided) around those of the
       fresh ones allows: the program knows the inputs;
-    - one seed gives two values for an objective without noise, though the target's seed program gives one;
+    - one seed gives two values for a deterministic objective, though the target's seed program gives one;
     - a benchmark that offers the side metric ``<objective>.repeated`` shows in every run that inputs which have come
       before are answered more than 1.5 times better than new ones: the program keeps its answers.
 
@@ -56,7 +56,7 @@ class Holdout:
             fresh = [
                 _values(workspace, seed, rng) for seed in (first, *(rng.getrandbits(63) for _ in range(self.seeds - 1)))
             ]
-            exact = [o for o in workspace.target.objectives if o.noise == 0.0]
+            exact = [o for o in workspace.target.objectives if o.deterministic]
             again = _values(workspace, first, rng) if exact else {}
         except Refused as no:
             return Verdict(False, f"With inputs drawn afresh {str(no)[:1].lower()}{str(no)[1:]}")
