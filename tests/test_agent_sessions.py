@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import tarfile
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -166,5 +165,5 @@ def test_without_that_each_attempt_is_a_conversation_of_its_own(tmp_path: Path) 
         "a SESSION: b": ("a SESSION: b", ""),
     }.items(),
 )
-def test_a_memory_and_its_session(memory: str, parts: Mapping[str, str]) -> None:
+def test_a_memory_and_its_session(memory: str, parts: tuple[str, str]) -> None:
     assert parted(memory) == parts
