@@ -9,11 +9,11 @@ simulated: a run takes a second, times log-normal noise of 10 %, times a drift (
 standard deviation 3 %), and now and then a burst that slows the next few runs by up to half. ``--real`` runs a small
 workload on this machine instead, whose noise is its own.
 
-``library``: a short benchmark of 5 runs, the race against what is known of the incumbent, then a duel in randomised
-ABBA blocks that stops when the claim is settled; the evidence asked for is that of a fixed level of 1 % a candidate, or
-e-LOND's. Beside it the usual rules. For those that do not interleave, the incumbent was measured once, at the start,
-with as many repeats as a candidate has. ``paired t-test`` has a number of pairs fixed beforehand, for 90 % power if
-noise were normal and known.
+``library``: a short benchmark of 6 pairs, the race against what is known of the incumbent, then a duel in randomised
+ABBA blocks, of which those are the first pairs, that stops when the claim is settled. The evidence asked for is that of
+a fixed level for each candidate, or e-LOND's for all of them. Beside it the usual rules. For those that do not
+interleave, the incumbent was measured once, at the start, with as many repeats as a candidate has. ``paired t-test``
+has a number of pairs fixed beforehand, for 90 % power if noise were normal and known.
 
 Seconds are those of all runs of candidate and incumbent. Intervals are Wilson's, of 95 %.
 """
@@ -36,8 +36,8 @@ from raysearch.statistics.discovery import Control, level
 from raysearch.statistics.duel import Duel, orders
 from raysearch.statistics.racing import race
 
-SHORT = 5
-"""Runs of the short benchmark."""
+SHORT = 6
+"""Pairs of the short benchmark."""
 RECORD = 250
 """Of the incumbent, so many latest short runs are kept for races."""
 RACE_MISS, DUEL_MISS = 0.02, 0.03
@@ -92,7 +92,7 @@ class Library:
     """Short benchmark, race, duel, discovery control."""
 
     def __init__(self, control: Control, alpha: float, min_effect: float, pairs_max: int) -> None:
-        self.name = f"library, {control} {alpha:.0%}"
+        self.name = f"library, {control} {alpha:.3g}"
         self.claim = Claim(METRIC, "min", "s", min_effect)
         self.control: Control = control
         self.alpha = alpha
@@ -101,29 +101,34 @@ class Library:
         self.tests = self.discoveries = 0
 
     def begin(self, run: Run) -> None:
-        self.record = [[run(1.0) for _ in range(SHORT)] for _ in range(10)]
+        self.record = [[run(1.0) for _ in range(SHORT)] for _ in range(20)]
 
     def admits(self, speed: float, run: Run, rng: random.Random) -> tuple[bool, float]:
         """Whether a candidate gets in, and the seconds that this took."""
-        short = [run(speed) for _ in range(SHORT)]
-        took_s = sum(short)
-        if race(self.claim, short, self.record, miss=RACE_MISS).hopeless:
-            return False, took_s
         alpha = level(self.control, self.alpha, self.tests, self.discoveries)
-        duel, turns, seen = Duel([self.claim], pairs_max=self.pairs_max), orders(rng), []
+        duel, turns = Duel([self.claim], pairs_max=self.pairs_max), orders(rng)
+        self.tests += 1
+        ours: list[float] = []
+        theirs: list[float] = []
         while not duel.settled(alpha, DUEL_MISS):
+            if len(ours) == SHORT and race(self.claim, ours, self.record, beside=theirs, miss=RACE_MISS).hopeless:
+                return False, sum(ours) + sum(theirs)
             if next(turns):
                 a, b = run(speed), run(1.0)
             else:
                 b, a = run(1.0), run(speed)
             duel.add({METRIC: a}, {METRIC: b})
-            seen.append(b)
-            took_s += a + b
+            ours.append(a)
+            theirs.append(b)
         better = duel.verdict(alpha, DUEL_MISS) == "better"
-        self.tests += 1
         self.discoveries += better
-        self.record = [*self.record, *(seen[i : i + SHORT] for i in range(0, len(seen) - SHORT + 1, SHORT))][-RECORD:]
-        return better, took_s
+        self.keep(theirs)
+        return better, sum(ours) + sum(theirs)
+
+    def keep(self, runs: Sequence[float]) -> None:
+        """``runs`` of the incumbent, in the order of time, an even number of short ones."""
+        pieces = [list(runs[i : i + SHORT]) for i in range(0, len(runs) - SHORT + 1, SHORT)]
+        self.record = [*self.record, *pieces[: len(pieces) // 2 * 2]][-RECORD:]
 
 
 class Repeats:
@@ -205,6 +210,7 @@ def rules(arguments: argparse.Namespace) -> list[Rule]:
     min_effect = arguments.min_effect or arguments.gain
     made: list[Rule] = [
         Library("fixed", 0.01, min_effect, arguments.pairs_max),
+        Library("fixed", 0.005, min_effect, arguments.pairs_max),
         Library("e-lond", 0.05, min_effect, arguments.pairs_max),
     ]
     made += [Repeats(count, median, "median") for count in (5, 20, 100)]

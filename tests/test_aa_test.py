@@ -23,7 +23,7 @@ def admitted(cell: str) -> int:
 
 def test_nulls_stay_out_and_gains_come_in() -> None:
     found = rows("--nulls", "150", "--gains", "40", "--slower", "40")
-    for name in ("library, fixed 1%", "library, e-lond 5%"):
+    for name in ("library, fixed 0.01", "library, fixed 0.005", "library, e-lond 0.05"):
         nulls, gains, slower = (admitted(cell) for cell in found[name][:3])
         assert (nulls <= 2, gains >= 34, slower) == (True, True, 0)
     assert admitted(found["median of 5"][0]) > 15
@@ -31,7 +31,7 @@ def test_nulls_stay_out_and_gains_come_in() -> None:
 
 def test_on_this_machine_it_runs() -> None:
     found = rows("--real", "c", "--nulls", "1", "--gains", "1", "--slower", "1", "--pairs-max", "20")
-    assert "library, fixed 1%" in found
+    assert "library, fixed 0.01" in found
 
 
 def test_wrong_counts_are_said() -> None:

@@ -107,6 +107,30 @@ def test_a_worthwhile_gain_is_seldom_dropped(runs: int, rule: str, bursts: float
     assert slower_dropped / count > 0.5
 
 
+@pytest.mark.parametrize(
+    ("runs", "rule", "bursts", "said"),
+    [
+        (50, "rank", 0.1, 0.05),
+        (20, "rank", 0.0, 0.05),
+        (6, "student", 0.0, 0.05),
+        (4, "student", 0.0, 0.05),
+        (12, "student", 0.1, 1 / 13),
+    ],
+)
+def test_beside_the_incumbent_the_hour_does_not_matter(runs: int, rule: str, bursts: float, said: float) -> None:
+    """The record is of a time when the machine was half as slow."""
+    rng, count, dropped, slower_dropped = random.Random(runs), 600, 0, 0
+    for _ in range(count):
+        record = [run_of(rng, 0.5, bursts=bursts) for _ in range(runs)]
+        beside = run_of(rng, 1.0, bursts=bursts)
+        found = race(TIME, run_of(rng, 1 / 1.03, bursts=bursts), record, beside=beside, miss=0.05)
+        assert (found.rule, found.runs) == (rule, runs)
+        dropped += found.hopeless
+        slower_dropped += race(TIME, run_of(rng, 2.0), record, beside=beside, miss=0.05).hopeless
+    assert dropped / count <= said + 2.5 * math.sqrt(said * (1 - said) / count)
+    assert slower_dropped / count > 0.3
+
+
 def test_too_little_is_known() -> None:
     assert race(TIME, [9.0], []) == Race(False, None, 0, "unknown", 0.02)
     assert race(TIME, [9.0], [[1.0], [1.0]]).rule == "unknown"
@@ -116,6 +140,10 @@ def test_too_little_is_known() -> None:
     )
     assert not race(TIME, [1.05], [[1.0]] * 3, noise=0.1).hopeless
     assert race(TIME, [1.05], [[1.0]] * 3).hopeless  # no variation was ever seen
+    assert race(TIME, [9.0], [], beside=[1.0]).rule == "unknown"
+    assert race(TIME, [9.0], [], beside=[1.0], noise=0.1).hopeless
+    assert not race(TIME, [1.2], [], beside=[1.0], noise=0.1).hopeless
+    assert race(TIME, [1.2], [[1.0]] * 4, beside=[1.0]).hopeless
     assert not race(TIME, [0.0], [[1.0]] * 3).hopeless
     assert not race(TIME, [9.0], [[0.0]] * 3).hopeless
 
@@ -123,19 +151,21 @@ def test_too_little_is_known() -> None:
 def test_a_deterministic_objective_needs_no_record_but_one_value() -> None:
     size = Claim("size", "min", min_effect=0.0, deterministic=True)
     assert [race(size, [a], [[10.0]]).hopeless for a in (9.0, 10.0, 11.0)] == [False, True, True]
+    assert [race(size, [a], [], beside=[10.0]).hopeless for a in (9.0, 10.0, 11.0)] == [False, True, True]
     assert not race(size, [11.0], []).hopeless
 
 
 @given(
     st.lists(positive, min_size=1, max_size=7),
     st.lists(st.lists(positive, min_size=1, max_size=20), max_size=12),
+    st.lists(positive, max_size=3),
     st.floats(0.01, 0.4),
 )
-def test_races_mirror(samples: list[float], record: list[list[float]], miss: float) -> None:
-    """What is slow to one who wants less is poor to one who wants more of the reciprocal."""
+def test_races_mirror(samples: list[float], record: list[list[float]], beside: list[float], miss: float) -> None:
     less, more = Claim("x", "min", relative=False), Claim("x", "max", relative=False)
-    one = race(less, samples, record, miss=miss)
-    other = race(more, [-v for v in samples], [[-v for v in run] for run in record], miss=miss)
+    one = race(less, samples, record, beside=beside, miss=miss)
+    mirrored = [[-v for v in run] for run in record]
+    other = race(more, [-v for v in samples], mirrored, beside=[-v for v in beside], miss=miss)
     assert one == other
 
 
@@ -153,6 +183,9 @@ def test_races_need_numbers(bad: list[float]) -> None:
         race(TIME, bad, [[1.0]])
     with pytest.raises(Incomparable, match="run 2 of the incumbent's 'time'"):
         race(TIME, [1.0], [[1.0], bad])
+    if bad:
+        with pytest.raises(Incomparable, match="'time' of the incumbent beside"):
+            race(TIME, [1.0], [], beside=bad)
     with pytest.raises(ValueError, match=r"between 0 and 0\.5"):
         race(TIME, [1.0], [[1.0]], miss=0.5)
 

@@ -21,7 +21,8 @@ def level(control: Control, alpha: float, tests: int, discoveries: int) -> float
     each other (Xu and Ramdas 2024: e-LOND). ``fixed``: each claim by itself is false with probability ``alpha`` at
     most; of accepted ones a larger share may be.
 
-    A candidate that is dropped before its test is no test. Raises ValueError for an impossible count or ``alpha``.
+    A candidate that is dropped before its first pair is no test; one that is dropped by what its pairs say is. Raises
+    ValueError for an impossible count or ``alpha``.
     """
     if not 0 < alpha < 1:
         raise ValueError(f"the level of all claims is {alpha}; it must lie between 0 and 1")

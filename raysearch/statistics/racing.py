@@ -1,7 +1,9 @@
 """Whether a few samples of a candidate already rule a worthwhile gain out, so that no more are spent on it.
 
-The incumbent has been measured in several runs at various times. A run of the candidate is one more: how far its
-median may fall by chance, and by the hour at which it was taken, is seen in how the incumbent's own medians differ.
+The incumbent has been measured in several runs at various times. How far the median of one more run may fall by chance,
+and by the hour at which it is taken, is seen in how the incumbent's own medians differ. Better still, a run of the
+incumbent is interleaved with the candidate's: then the hour does not matter, and neighbouring runs of the incumbent
+show how far two medians differ.
 """
 
 from __future__ import annotations
@@ -37,57 +39,79 @@ def race(
     samples: Sequence[float],
     record: Iterable[Sequence[float]],
     *,
+    beside: Sequence[float] = (),
     miss: float = 0.02,
     noise: float | None = None,
 ) -> Race:
-    """Compare one run of the candidate (``samples``) with the incumbent's runs (``record``, one sequence each).
+    """Compare one run of the candidate (``samples``) with the incumbent's runs (``record``, in the order of time).
 
-    Runs longer than the candidate's are cut into runs of its length. The rule is the first that applies:
+    ``beside``: a run of the incumbent of the same length, interleaved with the candidate's. Without it, whoever races
+    on a machine that is slower than it was drops good candidates. Runs longer than the candidate's are cut into runs of
+    its length. With ``beside``, two neighbouring runs count as one comparison, which fell either way. The rule is the
+    first that applies:
 
-    ``rank``, from ``1 / miss - 1`` runs on: what falls below all of so many runs of the same program (or below the
-    lowest few of more) is worse with confidence ``1 - miss``, whatever the distribution, if a run of the candidate may
-    be exchanged for one of the incumbent: the record covers the same moods of the machine.
+    ``rank``, from ``1 / miss - 1`` comparisons on: what falls below all of so many of the incumbent with itself (or
+    below the lowest few of more) is worse with confidence ``1 - miss``, whatever the distribution, if one with the
+    candidate may be exchanged for one of them: the record covers the same moods of the machine.
     ``student``, from 3 runs on: prediction interval for one more normal median.
     ``declared``, from 1 run on: the same with ``noise``, the standard deviation between medians of runs on the scale of
     `Claim.gap` (for ratios: relative), known from other programs (`run_noise`) or declared. Where there are 3 runs,
     the larger of it and theirs counts. These two keep to ``miss`` if medians of runs are normal. If they are not, for
-    bursts say, then to one in the number of runs and one, for the gap to the incumbent's poorest run counts too: no
-    rule can promise more from so few runs.
+    bursts say, then to one in the number of comparisons and one, for the poorest of them counts too: no rule can
+    promise more from so few.
     ``unknown``: nothing can be said, and the candidate goes on.
 
     Raises `Incomparable` without samples, or if one is not finite; ValueError for an impossible ``miss``.
     """
     if not 0 < miss < 0.5:
         raise ValueError(f"a worthwhile gain is to be missed with probability {miss}; it must lie between 0 and 0.5")
-    values = finite(samples, f"the candidate's {claim.name!r}")
-    middle = median(values)
-    gaps = sorted(claim.gap(middle, run) for run in run_medians(claim, record, len(values)))
-    bound, rule = bound_of(gaps, miss, noise)
-    hopeless = not claim.deterministic and rule != "unknown" and bound < claim.threshold
-    if claim.deterministic and gaps:  # no noise to allow for
-        bound, rule, hopeless = gaps[-1], "declared", gaps[-1] <= 0 or gaps[-1] < claim.threshold
+    middle = median(finite(samples, f"the candidate's {claim.name!r}"))
+    medians = run_medians(claim, record, len(samples))
+    if beside:
+        own = claim.gap(middle, median(finite(beside, f"{claim.name!r} of the incumbent beside the candidate")))
+        chances = [claim.gap(*two) for two in zip(medians[::2], medians[1::2], strict=False)]
+        gaps = sorted(own + way * chance for chance in chances for way in (1, -1))
+    else:
+        own = None
+        gaps = sorted(claim.gap(middle, run) for run in medians)
+    if claim.deterministic and (own is not None or gaps):  # no noise to allow for
+        bound = gaps[-1] if own is None else own
+        rule: Rule = "declared"
+        hopeless = bound <= 0 or bound < claim.threshold
+    else:
+        bound, rule = bound_of(gaps, own, miss, noise)
+        hopeless = rule != "unknown" and bound < claim.threshold
     gain = claim.effect(bound)
-    return Race(hopeless, gain if math.isfinite(gain) else None, len(gaps), rule, miss)
+    return Race(hopeless, gain if math.isfinite(gain) else None, len(medians), rule, miss)
 
 
-def bound_of(gaps: Sequence[float], miss: float, noise: float | None) -> tuple[float, Rule]:
-    """Above which the true gap lies with probability ``miss`` at most, from sorted gaps to the incumbent's runs."""
+def bound_of(gaps: Sequence[float], own: float | None, miss: float, noise: float | None) -> tuple[float, Rule]:
+    """Above which the true gap lies with probability ``miss`` at most.
+
+    ``gaps`` is sorted: the candidate's gap to the incumbent's runs; or with ``own``, to a run beside it, what that
+    could have been by chance, both ways.
+    """
     count = len(gaps)
     beyond = math.floor(miss * (count + 1) + 1e-9)
     if beyond >= 1:
         return gaps[-beyond], "rank"
-    if not count or not all(math.isfinite(gap) for gap in gaps):
+    if not all(math.isfinite(gap) for gap in (*gaps, own or 0.0)):
         return math.inf, "unknown"
-    mean = math.fsum(gaps) / count
-    if count >= 3:
-        deviation = math.sqrt(math.fsum((gap - mean) ** 2 for gap in gaps) / (count - 1))
-        reach = student_quantile(1 - miss, count - 1) * max(deviation, noise or 0.0)
+    if own is None:
+        centre, degrees, widen = math.fsum(gaps) / max(count, 1), count - 1, math.sqrt(1 + 1 / max(count, 1))
+        squares = math.fsum((gap - centre) ** 2 for gap in gaps) * widen**2
+    else:  # between two medians; each gap is there both ways
+        centre, degrees, widen = own, count // 2, math.sqrt(2)
+        squares = math.fsum((gap - centre) ** 2 for gap in gaps) / 2
+    declared = (noise or 0.0) * widen
+    if degrees >= 2:
         rule: Rule = "student"
-    elif noise is not None:
-        reach, rule = NormalDist().inv_cdf(1 - miss) * noise, "declared"
+        reach = student_quantile(1 - miss, degrees) * max(math.sqrt(squares / degrees), declared)
+    elif noise is not None and (count or own is not None):
+        reach, rule = NormalDist().inv_cdf(1 - miss) * declared, "declared"
     else:
         return math.inf, "unknown"
-    return max(mean + reach * math.sqrt(1 + 1 / count), gaps[-1]), rule
+    return max([centre + reach, *gaps]), rule
 
 
 def run_medians(claim: Claim, runs: Iterable[Sequence[float]], length: int) -> list[float]:
