@@ -1,9 +1,9 @@
 """Who must meet whom before it may stand on the frontier: pure functions of what is known.
 
 The members are candidates whose claims were settled, and of which none is dominated by another. A newcomer that may be
-better than all of them somewhere meets those that it leads by little, the nearest first, each in a contest of
-interleaved pairs (`raysearch.statistics`). What is worse beyond its noise meets nobody, and what leads beyond doubt
-needs no contest. Objectives that are deterministic need none either.
+better than all of them somewhere meets the nearest in a contest of interleaved pairs (`raysearch.statistics`), then
+others that it leads by little. What is worse beyond its noise meets nobody. A lead in an objective that is
+deterministic is certain, and needs no contest.
 """
 
 from __future__ import annotations
@@ -25,9 +25,6 @@ from raysearch.types import (
     Measurement,
     Objective,
 )
-
-SURE = 3.0
-"""Standard deviations of the difference of two medians beyond which it is no noise."""
 
 
 @dataclass(slots=True)
@@ -66,7 +63,7 @@ def challenge(
     if any(contest.verdict != "better" for contest in contests.values()) or len(contests) >= plan.rivals_max:
         return None
     own = latest(measurements, contests)
-    if any(_hopeless(own, member, objectives) for member in members.candidates.values()):
+    if any(_hopeless(own, member, objectives, plan.margin) for member in members.candidates.values()):
         return None
     leads = {
         number: _lead(own, member, objectives)
@@ -74,7 +71,7 @@ def challenge(
         if number not in contests
     }
     rival = min(leads, key=lambda number: (leads[number], number), default=None)
-    if rival is None or leads[rival] >= plan.doubt:
+    if rival is None or leads[rival] == math.inf or (contests and leads[rival] >= plan.doubt):
         return None
     chance = level(plan.control, plan.alpha, members.contests + waiting, members.won)
     return Challenge(rival, members.candidates[rival].commit, chance, plan.pairs_max, plan.time_s)
@@ -134,9 +131,9 @@ def _gap(own: Sequence[Measurement], member: Candidate, objective: Objective) ->
     return gap / scale if scale else 0.0
 
 
-def _hopeless(own: Sequence[Measurement], member: Candidate, objectives: Sequence[Objective]) -> bool:
-    """Whether it is beyond noise that a member is nowhere worse."""
-    return all(_gap(own, member, objective) <= -SURE * _noise(own, member, objective) for objective in objectives)
+def _hopeless(own: Sequence[Measurement], member: Candidate, objectives: Sequence[Objective], margin: float) -> bool:
+    """Whether a member seems nowhere worse, by ``margin`` standard deviations of the difference or more."""
+    return all(_gap(own, member, objective) <= -margin * _noise(own, member, objective) for objective in objectives)
 
 
 def _noise(own: Sequence[Measurement], member: Candidate, objective: Objective) -> float:

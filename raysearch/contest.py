@@ -30,7 +30,8 @@ def contest(
 ) -> Contest:
     """Measure by turns in an order that coins decide: ABBA or BAAB.
 
-    ``min_effect``: the smallest gain worth claiming, as a share of the value. Raises what ``own`` and ``rival`` raise,
+    ``min_effect``: the smallest gain worth claiming, as a share of the value, where an objective's noise is not more.
+    Raises what ``own`` and ``rival`` raise,
     and EvaluatorFault for numbers that cannot be compared.
     """
     seen: list[tuple[dict[str, float], dict[str, float]]] = []
@@ -82,7 +83,8 @@ def _duel(
         record = [values[objective.name] for pair in seen for values in pair if objective.name in values]
         # What never varies has no noise: any gain of it is one.
         certain = exact or objective.deterministic
-        return claim(objective, record, min_effect=0.0 if certain else min_effect, deterministic=certain)
+        worth = 0.0 if certain else max(min_effect, objective.noise)
+        return claim(objective, record, min_effect=worth, deterministic=certain)
 
     return Duel([about(objective) for objective in objectives], pairs_max=pairs_max)
 

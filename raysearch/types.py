@@ -302,18 +302,20 @@ class Step:
 class Confirmation:
     """How a place on the frontier is earned: in interleaved pairs against a member, on one device."""
 
-    min_effect: float = 0.01
-    """Smallest gain worth claiming, as a share of the value (0 or more)."""
+    min_effect: float = 0.02
+    """Smallest gain worth claiming, as a share of the value (0 or more); an objective's noise, if that is more."""
     alpha: float = 0.05
     """``e-lond``: share of all places that may be false; ``fixed``: chance that an equal program gets one."""
     control: Literal["e-lond", "fixed"] = "e-lond"
-    pairs_max: int = 1000
-    time_s: float = 3600.0
+    pairs_max: int = 500
+    time_s: float = 600.0
     """For the pairs of one contest."""
     rivals_max: int = 3
     """Members that a candidate meets at most."""
+    margin: float = 1.0
+    """A candidate that seems worse by so many standard deviations of the difference (0 or more) meets nobody."""
     doubt: float = 0.25
-    """A lead over a member beyond this share of its value needs no pairs."""
+    """Once it has won a contest, a lead over another member beyond this share of its value needs no pairs."""
 
 
 @dataclass(frozen=True, slots=True)

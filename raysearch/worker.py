@@ -55,7 +55,7 @@ class WorkerSpec:
     """Back-end that was chosen at the start: ``bubblewrap``, ``landlock`` or ``none``."""
     artifacts: Path | None = None
     """Where what jobs leave (transcripts, profiles) is kept; nowhere if None."""
-    min_effect: float = 0.01
+    min_effect: float = 0.02
     """Smallest gain worth claiming, as a share of the value, where two programs are measured in turns."""
 
 

@@ -113,7 +113,7 @@ def test_who_meets_whom() -> None:
     members.join(candidate(0, 100.0), (SPEED,))
     assert challenged(members, candidate(1, 101.0), {}) == 0
     assert challenged(members, candidate(1, 99.0), {}) is None  # nothing says that there is noise
-    assert challenged(members, candidate(1, 200.0), {}) is None  # beyond doubt
+    assert challenged(members, candidate(1, 200.0), {}) == 0  # however far ahead
     assert challenged(members, candidate(1, 101.0), {CandidateId(0): Contest("unsettled")}) is None
     noisy_axis = Objective("speed", "max", noise=0.05)
     assert challenged(members, candidate(1, 99.0), {}, noisy_axis) == 0
@@ -130,6 +130,8 @@ def test_the_nearest_member_is_met_first_then_the_next() -> None:
     assert challenged(members, own, {}, *axes) == 2
     won = Contest("better", (), own.measurements, 4)
     assert challenged(members, own, {CandidateId(2): won}, *axes) == 1
+    far = candidate(3, 210.0, 19.0)
+    assert challenged(members, far, {CandidateId(2): Contest("better", (), far.measurements, 4)}, *axes) is None
     assert confirming.settled(members, axes, own.measurements, {CandidateId(2): won, CandidateId(1): won})
 
 

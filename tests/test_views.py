@@ -135,7 +135,7 @@ def test_the_json_contract_of_a_summary() -> None:
     for key in ("run", "attempts", "admitted", "rejected", "failed", "elapsed_s", "cost_usd", "stopped_by"):
         assert key in said
     assert said["best"] == said["frontier"][0]  # type: ignore[index]
-    assert set(said["best"]) == {"id", "commit", "metrics", "confirmed"}  # type: ignore[call-overload]
+    assert set(said["best"]) == {"id", "commit", "metrics"}  # type: ignore[call-overload]
     other = run.skyline.members[-1]
     assert views.summary(run, other)["best"] == views.candidate_row(other)
 

@@ -134,18 +134,20 @@ class ConfirmTable(Table):
 
     on: bool = True
     """Off: medians decide."""
-    min_effect: Annotated[Finite, Field(ge=0, le=10)] = 0.01
-    """Smallest gain worth claiming, as a share of the value."""
+    min_effect: Annotated[Finite, Field(ge=0, le=10)] = 0.02
+    """Smallest gain worth claiming, as a share of the value; an objective's noise, if that is more."""
     alpha: Annotated[Finite, Field(gt=0, lt=1)] = 0.05
     """``e-lond``: share of all places that may be false; ``fixed``: chance that an equal program gets one."""
     control: Literal["e-lond", "fixed"] = "e-lond"
-    pairs_max: Annotated[int, Field(ge=3, le=1_000_000)] = 1000
-    time_s: Seconds = 3600.0
+    pairs_max: Annotated[int, Field(ge=3, le=1_000_000)] = 500
+    time_s: Seconds = 600.0
     """No pair of a contest is begun after so long."""
     rivals_max: Annotated[int, Field(ge=1, le=1000)] = 3
     """Members that a candidate meets at most."""
+    margin: Annotated[Finite, Field(ge=0, le=100)] = 1.0
+    """A candidate that seems worse by so many standard deviations of the difference meets nobody."""
     doubt: Annotated[Finite, Field(ge=0)] = 0.25
-    """A lead beyond this share of a member's value needs no pairs."""
+    """Once it has won, a lead over another member beyond this share of its value needs no pairs."""
 
 
 class AgentsTable(Table):

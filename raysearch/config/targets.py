@@ -261,7 +261,14 @@ def _objectives_toml(objectives: Sequence[Objective]) -> str:
     return "\n".join(
         _table(
             "[[objective]]",
-            {"name": o.name, "direction": o.goal, "unit": o.unit, "noise": o.noise, "primary": o.primary},
+            {
+                "name": o.name,
+                "direction": o.goal,
+                "unit": o.unit,
+                "noise": o.noise,
+                "primary": o.primary,
+                "deterministic": o.deterministic,
+            },
         )
         for o in objectives
     )

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ class Spending:
         self._ended_s = 0.0
         self._under_way: dict[int, float] = {}
         """What the tree below a process had spent before its command began."""
+        self._commands: Counter[int] = Counter()
+        """How many run below a process: several, where they are forks of one zygote."""
         self._clocks: dict[int, float] = {}
         """Clocks of threads that count, and what they showed at first."""
         self._lock = threading.Lock()
@@ -36,12 +39,17 @@ class Spending:
         """A command runs below process ``root`` (0: unknown; then it counts when it ends)."""
         if root:
             with self._lock:
-                self._under_way[root] = spent_s(root)
+                self._commands[root] += 1
+                if self._commands[root] == 1:
+                    self._under_way[root] = spent_s(root)
 
     def ended(self, root: int, cpu_s: float) -> None:
         """The command below ``root`` and everything that it started are gone."""
         with self._lock:
-            self._under_way.pop(root, None)
+            self._commands[root] -= 1
+            if self._commands[root] <= 0:
+                self._under_way.pop(root, None)
+                del self._commands[root]
             self._ended_s += cpu_s
 
     @contextmanager

@@ -31,12 +31,7 @@ def objective_row(objective: Objective) -> Row:
 
 def candidate_row(candidate: Candidate) -> Row:
     """Number, commit and the median of each metric."""
-    return {
-        "id": candidate.id,
-        "commit": candidate.commit,
-        "metrics": _metrics(candidate.measurements),
-        "confirmed": candidate.confirmed,
-    }
+    return {"id": candidate.id, "commit": candidate.commit, "metrics": _metrics(candidate.measurements)}
 
 
 def population_row(candidate: Candidate, closed: Entry) -> Row:
@@ -47,6 +42,7 @@ def population_row(candidate: Candidate, closed: Entry) -> Row:
         "mutator": candidate.mutator,
         "lineage": candidate.lineage,
         "summary": candidate.summary,
+        "confirmed": candidate.confirmed,
         "admitted_at_s": closed.at_s,
         "admitted_run_s": closed.run_s,
     }
