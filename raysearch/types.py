@@ -105,6 +105,14 @@ class Brief:
     """Why other children of the same parent were refused, newest last."""
     memory: str = ""
     """What the previous mutation of this lineage wished to remember."""
+    parents: tuple[Inspiration, ...] = ()
+    """What the program comes from: scores (the objectives and a few more) and summary. No commit is named here:
+    ``workspace.parents`` are theirs, in this order."""
+    frontier: tuple[Inspiration, ...] = ()
+    """The trade-offs: a few members of the frontier, far from each other, best on the primary objective first, without
+    those in ``parents``. The objectives' scores alone, neither commit nor summary."""
+    profile: str = ""
+    """What a profiler found about the parent."""
 
 
 @dataclass(frozen=True, slots=True)

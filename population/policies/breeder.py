@@ -10,11 +10,12 @@ from typing import ClassVar
 
 from population.frontier import Frontier, Vector, vector
 from population.policies.options import check_choice, check_names, check_number, check_whole
+from population.policies.standing import after, as_parent
 from population.portfolio import Portfolio
 from raysearch.errors import ConfigError
 from raysearch.facts import AttemptClosed, AttemptOpened, Fact, JobFailed, Mutated, RunStarted
 from raysearch.protocols import View
-from raysearch.types import SEED, AttemptId, Brief, CandidateId, Objective, Outcome, Proposal, Usage
+from raysearch.types import SEED, AttemptId, Brief, CandidateId, Inspiration, Objective, Outcome, Proposal, Usage
 
 PORTFOLIOS = ("credit", "uniform")
 LESSON_CHARS = 700
@@ -55,6 +56,8 @@ class Breeder(ABC):
 
     _objectives: tuple[Objective, ...] = field(init=False, repr=False, default=())
     _frontier: Frontier = field(init=False, repr=False, default_factory=lambda: Frontier(()))
+    _tradeoffs: tuple[Inspiration, ...] = field(init=False, repr=False, default=())
+    """Members of the frontier that briefs show; drawn up when it changes, so that asking stays cheap."""
     _founder: CandidateId | None = field(init=False, repr=False, default=None)
     """The seed, or without one the first candidate: what everything descends from."""
     _open: dict[AttemptId, Proposal] = field(init=False, repr=False, default_factory=dict)
@@ -99,8 +102,9 @@ class Breeder(ABC):
     def _closed(self, fact: AttemptClosed, proposal: Proposal, point: Vector | None, /) -> None:
         """An attempt was closed; ``point`` is its candidate's vector, if it has a whole one."""
         if point is not None:
-            if fact.candidate is not None and fact.candidate.confirmed:
-                self._frontier.insert(fact.attempt, point)
+            confirmed = fact.candidate is not None and fact.candidate.confirmed
+            if confirmed and self._frontier.insert(fact.attempt, point):
+                self._tradeoffs = after(self._tradeoffs, self._frontier, fact.attempt)
             if self._founder is None:
                 self._founder = fact.attempt
         if fact.outcome is Outcome.REJECTED:
@@ -129,7 +133,7 @@ class Breeder(ABC):
                 self._close(fact)
             case RunStarted():
                 self._objectives = fact.objectives
-                self._frontier = Frontier(fact.objectives)
+                self._frontier, self._tradeoffs = Frontier(fact.objectives), ()
             case _:
                 pass  # progress within an attempt, or of the run: its end will tell
 
@@ -144,6 +148,14 @@ class Breeder(ABC):
         if self.portfolio == "credit":
             return self._portfolio.choose(names, rng, self.exploration)
         return names[0] if len(names) == 1 else rng.choice(names)
+
+    def _parents_of(self, view: View, parents: Sequence[CandidateId]) -> tuple[Inspiration, ...]:
+        """What a child of ``parents`` is told of them."""
+        return tuple(as_parent(view.candidates[number], self._objectives) for number in parents)
+
+    def _beside(self, parents: Sequence[CandidateId]) -> tuple[Inspiration, ...]:
+        """The frontier's trade-offs beside ``parents``: with one objective none for a child of the best."""
+        return tuple(member for member in self._tradeoffs if member.id not in parents)
 
     def _lessons_of(self, parent: CandidateId | None, without: str = "") -> tuple[str, ...]:
         """Why children of ``parent`` were refused, newest last; ``without`` is told in another place."""

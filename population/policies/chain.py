@@ -10,7 +10,7 @@ from population.frontier import Vector
 from population.policies.breeder import Breeder
 from raysearch.facts import AttemptClosed
 from raysearch.protocols import View
-from raysearch.types import CandidateId, Outcome, Proposal
+from raysearch.types import Brief, CandidateId, Outcome, Proposal
 
 
 @dataclass(kw_only=True, eq=False)
@@ -31,10 +31,11 @@ class Chain(Breeder):
         free = (label for n in range(view.limits.open_max) if (label := f"chain-{n}") not in busy)
         return [label for label, _ in zip(free, range(slots), strict=False)]
 
-    def _child(self, _view: View, label: str, rng: random.Random, /) -> Proposal:
+    def _child(self, view: View, label: str, rng: random.Random, /) -> Proposal:
         parent = self._heads.get(label, self._founder)
         parents = () if parent is None else (parent,)
-        return Proposal(parents, self._mutator(rng), lineage=label)
+        brief = Brief(parents=self._parents_of(view, parents), frontier=self._beside(parents))
+        return Proposal(parents, self._mutator(rng), brief, lineage=label)
 
     def _closed(self, fact: AttemptClosed, proposal: Proposal, point: Vector | None, /) -> None:
         super()._closed(fact, proposal, point)

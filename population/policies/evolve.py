@@ -136,6 +136,8 @@ class Evolve(Breeder):
         brief = Brief(
             inspirations=tuple(_inspiration(view, number) for number in company),
             lessons=self._lessons_of(parent),
+            parents=self._parents_of(view, parents),
+            frontier=self._beside(parents),
         )
         return Proposal(tuple(parents), mutator, brief, lineage=label)
 

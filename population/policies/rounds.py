@@ -58,9 +58,14 @@ class Rounds(Breeder):
         done = self.max_rounds is not None and self._rounds >= self.max_rounds
         return [] if self._open or done or slots < 1 else [self._label()]
 
-    def _child(self, _view: View, label: str, rng: random.Random, /) -> Proposal:
-        brief = Brief(feedback=self._feedback, lessons=self._lessons_of(self._head, without=self._feedback))
+    def _child(self, view: View, label: str, rng: random.Random, /) -> Proposal:
         parents = () if self._head is None else (self._head,)
+        brief = Brief(
+            feedback=self._feedback,
+            lessons=self._lessons_of(self._head, without=self._feedback),
+            parents=self._parents_of(view, parents),
+            frontier=self._beside(parents),
+        )
         return Proposal(parents, self._mutator(rng), brief, self._repair(), label)
 
     def _closed(self, fact: AttemptClosed, proposal: Proposal, point: Vector | None, /) -> None:
