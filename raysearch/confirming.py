@@ -36,16 +36,21 @@ class Members:
     won: int = 0
 
     def join(self, candidate: Candidate, objectives: Sequence[Objective]) -> None:
-        """Take in a confirmed candidate; members that it dominates leave."""
+        """Take in a candidate unless a member is nowhere worse; members that are nowhere better leave."""
         new = candidate.scores
-        beaten = [
-            number
-            for number, old in self.candidates.items()
-            if all(o.sign * new[o.name] >= o.sign * old.scores[o.name] for o in objectives)
-        ]
-        for number in beaten:
-            del self.candidates[number]
+        held = {number: member.scores for number, member in self.candidates.items()}
+        if any(objective.name not in new for objective in objectives):
+            return
+        if any(_covers(old, new, objectives) for old in held.values()):
+            return
+        for number, old in held.items():
+            if _covers(new, old, objectives):
+                del self.candidates[number]
         self.candidates[candidate.id] = candidate
+
+
+def _covers(one: Mapping[str, float], other: Mapping[str, float], objectives: Sequence[Objective]) -> bool:
+    return all(o.sign * one[o.name] >= o.sign * other[o.name] for o in objectives)
 
 
 def challenge(

@@ -47,7 +47,11 @@ def advance(state: State, attempt: Attempt) -> Job | Mutated | Judged | Measured
     missing = [o.name for o in state.objectives if o.name not in names]
     if missing:
         return AttemptClosed(attempt.id, Outcome.FAILED, f"no benchmark measured {', '.join(missing)}")
-    return _confirm(state, attempt, attempt.change, measured) or _admit(state, attempt, attempt.change, measured)
+    return (
+        _confirm(state, attempt, attempt.change, measured)
+        or _finally(state, attempt, attempt.change, measured)
+        or _admit(state, attempt, attempt.change, measured)
+    )
 
 
 def _parents(state: State, attempt: Attempt) -> tuple[Commit, ...]:
@@ -138,10 +142,30 @@ def _challenge(state: State, attempt: Attempt, change: Change, challenge: Challe
     )
 
 
+def _finally(
+    state: State, attempt: Attempt, change: Change, measured: tuple[Measurement, ...]
+) -> Job | Judged | Measured | None:
+    """The next gate of those that are for newcomers to the frontier."""
+    plan = state.plan
+    if not plan.final or attempt.id == SEED:
+        return None
+    if not confirming.settled(state.members, state.objectives, measured, attempt.contests):
+        return None
+    due = (step for step in plan.final if not _done(attempt, step))
+    step = next(due, None)
+    if step is None:
+        return None
+    return _reused(state, attempt, change, step) or _evaluate(state, attempt, change, step)
+
+
+def _settled(state: State, attempt: Attempt, measured: tuple[Measurement, ...]) -> bool:
+    """Whether it may stand on the frontier, as far as pairs can tell."""
+    if state.plan.confirmation is None or attempt.id == SEED:
+        return True
+    return confirming.settled(state.members, state.objectives, measured, attempt.contests)
+
+
 def _admit(state: State, attempt: Attempt, change: Change, measured: tuple[Measurement, ...]) -> AttemptClosed:
-    confirmed = True
-    if state.plan.confirmation is not None and attempt.id != SEED:
-        confirmed = confirming.settled(state.members, state.objectives, measured, attempt.contests)
     candidate = Candidate(
         id=attempt.id,
         commit=change.commit,
@@ -151,6 +175,6 @@ def _admit(state: State, attempt: Attempt, change: Change, measured: tuple[Measu
         mutator=attempt.proposal.mutator,
         summary=change.mutation.summary,
         lineage=attempt.proposal.lineage,
-        confirmed=confirmed,
+        confirmed=_settled(state, attempt, measured),
     )
     return AttemptClosed(attempt.id, Outcome.ADMITTED, "", candidate)

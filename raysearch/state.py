@@ -252,5 +252,5 @@ class State:
         require(self.measured(record), "admitted after every gate and benchmark")
         require(all(v.passed for v in record.verdicts.values()), "admitted only if every gate said yes")
         self.candidates[record.id] = candidate
-        if self.plan.confirmation is not None and candidate.confirmed:
+        if candidate.confirmed and (self.plan.confirmation is not None or self.plan.final):
             self.members.join(candidate, self.objectives)

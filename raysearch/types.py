@@ -337,6 +337,8 @@ class Plan:
     """Digest of what the evaluations run under: interpreter, platform, declared environment."""
     confirmation: Confirmation | None = None
     """None: medians decide who is on the frontier."""
+    final: tuple[Step, ...] = ()
+    """Gates for those only that would stand on the frontier, after every contest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,8 +138,9 @@ class Worker:
         rng = stream(self.spec.seed, job.stage, job.plugin, job.attempt, job.try_number)
         if job.challenge is not None:
             return self._contested(job, job.challenge, rng)
-        secret = 0 if job.stage is Stage.MUTATE else number(self.spec.seed, "evaluation", job.plugin)
         plugin = self._plugin(job.stage, job.plugin)
+        asks_as = getattr(plugin, "seed_of", job.plugin)  # a judge may ask what another evaluator asked
+        secret = 0 if job.stage is Stage.MUTATE else number(self.spec.seed, "evaluation", asks_as)
         target = self.spec.target
         sandbox = self._sandbox if job.stage is Stage.MUTATE else self._evaluations
         kept = None

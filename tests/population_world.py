@@ -198,6 +198,21 @@ def check(world: World, proposals: Sequence[Proposal], slots: int) -> None:
         assert not set(shown[len(merged) :]) & set(proposal.parents)
         assert len(set(proposal.parents)) == len(proposal.parents)
         assert all(i.commit == world.candidates[i.id].commit for i in proposal.brief.inspirations)
+        _check_standing(world, proposal)
+
+
+def _check_standing(world: World, proposal: Proposal) -> None:
+    """Briefs tell what the parents scored, and of a few others on the frontier."""
+    told = proposal.brief
+    assert tuple(parent.id for parent in told.parents) == proposal.parents
+    assert all(p.scores == world.candidates[p.id].scores for p in told.parents)
+    assert all(p.summary == world.candidates[p.id].summary for p in told.parents)
+    members = [number for number in world.policy.best(world) if number not in proposal.parents]
+    beside = [member.id for member in told.frontier]
+    assert beside == sorted(set(beside), key=members.index), "members alone, none twice, best first"
+    assert len(beside) <= 5
+    assert all(member.scores == world.candidates[member.id].scores for member in told.frontier)
+    assert all((member.commit, member.summary) == ("", "") for member in told.frontier)
 
 
 def memory_of(policy: Policy) -> bytes:

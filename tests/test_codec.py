@@ -78,7 +78,9 @@ verdicts = st.builds(
 )
 measurements = st.builds(Measurement, text, some(number), text, goals, conditions)
 inspirations = st.builds(Inspiration, ids, commits, st.dictionaries(text, number, max_size=3), text)
-briefs = st.builds(Brief, text, text, some(inspirations), some(text), text)
+briefs = st.builds(
+    Brief, text, text, some(inspirations), some(text), text, some(inspirations), some(inspirations), text
+)
 proposals = st.builds(Proposal, some(ids), text, briefs, st.none() | ids, text)
 candidates = st.builds(Candidate, ids, commits, trees, some(ids), some(measurements), text, text, text)
 confirmations = st.builds(Confirmation, number, number, st.sampled_from(("e-lond", "fixed")), whole, number, whole)

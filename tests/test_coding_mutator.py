@@ -326,21 +326,17 @@ def test_a_refusal_reaches_the_next_brief(call: Call) -> None:  # noqa: F811
     assert reason not in first
     assert reason in second
     told = call("brief", found["run"], "2", "--json").object
+    (parent,) = told["scores"]
+    assert f"## The seed program\n\nWhat was measured of it:\n\n- near: {parent['scores']['near']:g}" in second
     assert [prompt["prompt"] for prompt in told["prompts"]] == [second]
     assert told["prompts"][0]["system"] == (folder / "attempts/2/mutate-mine-1/system.md").read_text()
     page = call("brief", "2").out
     assert all(line in page for line in second.splitlines())
     usage = 2 * (6000 * 4 + 4000 * 0.2 + 500 * 20) / 1e6
     assert found["cost_usd"] == pytest.approx(usage)
-    spent = {key: found["spending"][0][key] for key in ("role", "plugin", "model", "calls", "tokens_in", "tokens_out")}
-    assert spent == {
-        "role": "mutate",
-        "plugin": "mine",
-        "model": "claude-opus-5-5",
-        "calls": 2,
-        "tokens_in": 20_000,
-        "tokens_out": 1000,
-    }
+    keys = ("role", "plugin", "model", "calls", "tokens_in", "tokens_out")
+    spent = tuple(found["spending"][0][key] for key in keys)
+    assert spent == ("mutate", "mine", "claude-opus-5-5", 2, 20_000, 1000)
     assert found["gain"] == pytest.approx(0.5)
     assert found["gain_per_usd"] == pytest.approx(0.5 / usage)
     page = call("show").out

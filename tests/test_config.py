@@ -164,8 +164,8 @@ step = 0.1
 use = "pkg.moves:Bold"
 [mutator.unused]
 use = "pkg.moves:Unused"
-[judge.audit]
-use = "pkg.judges:Audit"
+[judge.panel]
+use = "pkg.judges:Panel"
 strict = true
 timeout_s = "5m"
 [benchmark.benchmark]
@@ -182,7 +182,7 @@ use = "pkg.bench:Energy"
     ]
     assert [(c.name, c.reference, dict(c.options), c.timeout_s) for c in choices.judges(chosen)] == [
         ("accuracy", "accuracy", {}, None),
-        ("audit", "pkg.judges:Audit", {"strict": True}, 300.0),
+        ("panel", "pkg.judges:Panel", {"strict": True}, 300.0),
     ]
     assert [(c.name, c.reference, c.timeout_s) for c in choices.benchmarks(chosen)] == [
         ("benchmark", "benchmark", None),

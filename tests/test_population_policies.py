@@ -137,6 +137,22 @@ def test_what_is_closed_is_forgotten(name: str) -> None:
     assert max(sizes) - min(sizes) < 100
 
 
+@every_policy
+def test_a_brief_tells_where_the_program_stands(name: str) -> None:
+    """With one objective a child of the best has nothing above it; with two there are trade-offs all the same."""
+    for objectives, worse, best in ((ONE, {"speed": 1.0}, {"speed": 2.0}), (TWO, dict(size=9.0, speed=9.0), {})):
+        world = World(POLICIES[name](), objectives).start(**{o.name: 0.0 for o in objectives})
+        if best:
+            world.bear(world.ask(1)[0].lineage, parents=(0,), **worse)
+        world.bear(world.ask(1)[0].lineage, parents=(0,), **(best or worse))
+        members = set(world.policy.best(world))
+        for seed in range(30):
+            (proposal,) = world.ask(1, seed)
+            check(world, [proposal], 1)
+            told = {member.id for member in proposal.brief.frontier}
+            assert told == (set() if name == "best-of-n" else members - set(proposal.parents))
+
+
 # -- from nothing -------------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,8 @@ from raysearch.agents.prompts.briefing import (
     DIFFS_CHARS,
     Axis,
     Other,
+    Row,
+    Standing,
     Trial,
     capped,
     gates,
@@ -29,7 +32,7 @@ from raysearch.agents.prompts.briefing import (
 from raysearch.agents.prompts.rendering import fenced, needs
 from raysearch.agents.roles import ROLES as ROLE_FORMS
 from raysearch.testing.workspace import FolderWorkspace
-from raysearch.types import AttemptId, Brief, Inspiration, Objective
+from raysearch.types import SEED, AttemptId, Brief, Commit, Inspiration, Objective
 
 TEMPLATES = Path(__file__).parents[1] / "raysearch/agents/prompts/templates"
 GOAL: Mapping[str, object] = {
@@ -41,6 +44,13 @@ OTHERS = [
     Other(23, "throughput 80 req/s, latency 4 ms", "", ""),
 ]
 TRADEOFFS = ["best in throughput is program 17: throughput 120 req/s; it has latency 9 ms"]
+PARENTS = [
+    Standing(
+        12, "threads", ["throughput: 100 req/s (more is better)", "latency: 10 ms (less is better)"], "memory 300"
+    ),
+    Standing(0, "the target's seed program", ["throughput: not measured (more is better)"], ""),
+]
+FRONTIER = [Row(12, True, ["100", "10"]), Row(17, False, ["120", "9"]), Row(0, False, ["", "4"])]
 FULL: Mapping[str, Mapping[str, object]] = {
     "implementer": {
         **GOAL,
@@ -52,7 +62,9 @@ FULL: Mapping[str, Mapping[str, object]] = {
         "feedback": "guard: changed config.toml; only *.py, lib/** may change",
         "lessons": ["accuracy: 3 of 10 replies differ", "benchmark: it went over its memory limit of 4096 MB"],
         "memory": "The parser is half of the time.",
+        "parents": PARENTS,
         "profile": "60 % parse()\n30 % write()",
+        "frontier": FRONTIER,
         "inspirations": OTHERS,
         "tradeoffs": TRADEOFFS,
     },
@@ -90,7 +102,7 @@ FULL: Mapping[str, Mapping[str, object]] = {
 }
 EMPTY: Mapping[str, object] = {
     **dict.fromkeys(("task", "feedback", "memory", "profile"), ""),
-    **{name: [] for name in ("lessons", "inspirations", "tradeoffs", "trials")},
+    **{name: [] for name in ("lessons", "parents", "frontier", "inspirations", "tradeoffs", "trials")},
 }
 FEWEST: Mapping[str, Mapping[str, object]] = {
     "implementer": {
@@ -229,6 +241,54 @@ def test_a_brief_is_told_whole(tmp_path: Path) -> None:
     ):
         assert part in text, part
     assert "\x1b" not in text
+
+
+NOWHERE = Commit("")
+
+
+def test_a_program_is_told_where_it_stands(tmp_path: Path) -> None:
+    """Its parent's measurements, where the time goes, and what others traded for what: each number once a place."""
+    parent = Inspiration(SEED, NOWHERE, {"startup": 0.25, "size": 11.0, "score": -39.0}, "the target's seed program")
+    merged = Inspiration(AttemptId(4), NOWHERE, {"score": -2.0}, "nearer\x1b[31m\nsecond line")
+    best = Inspiration(AttemptId(7), NOWHERE, {"score": -1.0, "size": 14.0})
+    small = Inspiration(AttemptId(8), NOWHERE, {"score": -41.0, "size": 8.0})
+    workspace = workspace_of(tmp_path)
+    other = Inspiration(AttemptId(7), workspace.commit, {"score": -1.0, "size": 14.0})
+    brief = Brief(
+        parents=(parent, merged),
+        frontier=(best, small),
+        profile="60 % parse()",
+        inspirations=(other, replace(other, id=8)),
+    )
+    text = render("implementer", told(workspace, brief)).text
+    for part in (
+        "# What your program comes from\n\n## The seed program\n\nWhat was measured of it:\n\n"
+        "- score: -39 points (more is better)\n- size: 11 B (less is better)\n- beside the objectives: startup 0.25\n",
+        "## Program 4\n\nIt says of itself: nearer [31m second line\n\nWhat was measured of it:\n\n"
+        "- score: -2 points (more is better)\n- size: not measured (less is better)\n",
+        "# Where the program spends its time\n\n```\n60 % parse()\n```",
+        "| program | score (points), more is better | size (B), less is better |\n|---|---|---|\n"
+        "| seed (yours comes from it) | -39 | 11 |\n| 4 (yours comes from it) | -2 |  |\n"
+        "| 7 | -1 | 14 |\n| 8 | -41 | 8 |\n",
+    ):
+        assert part in text, part
+    assert "The trade-offs so far" not in text, "the table says it"
+    bare = render("implementer", told(workspace, replace(brief, parents=(), frontier=(), profile=""))).text
+    assert "What your program comes from" not in bare
+    assert "The best programs so far" not in bare
+    assert "Where the program spends" not in bare
+    assert "The trade-offs so far" in bare
+
+
+def test_with_one_objective_a_table_tells_of_something_better() -> None:
+    values = {**FULL["implementer"], "objectives": [Axis("speed", "a|b", "max", True)]}
+    values |= {"frontier": [Row(3, True, ["1"]), Row(5, False, ["2"])]}
+    text = render("implementer", values).text
+    table = text.split("# The best programs so far\n\n")[1].split("\n\n# ")[0]
+    assert table == (
+        "First what yours comes from, then the best that is known:\n\n"
+        "| program | speed (a/b), more is better |\n|---|---|\n| 3 (yours comes from it) | 1 |\n| 5 | 2 |"
+    )
 
 
 def test_diffs_are_cut_to_a_readable_size(tmp_path: Path) -> None:

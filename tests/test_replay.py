@@ -23,7 +23,7 @@ from raysearch.facts import AttemptOpened, Entry, SessionOpened
 from raysearch.ledger import read_journal
 from raysearch.protocols import Sink
 from raysearch.sinks.progress import Progress
-from raysearch.types import SEED, AttemptId, Brief, Inspiration, Job, Limits, Proposal, Stage
+from raysearch.types import SEED, AttemptId, Brief, Commit, Inspiration, Job, Limits, Proposal, Stage
 
 __all__ = ["call"]
 
@@ -217,7 +217,16 @@ def briefed(made: MadeRun) -> tuple[AttemptId, Brief]:
         Inspiration(AttemptId(1), first, {"sum_radii": 1.5}, "value for 1"),
         Inspiration(SEED, seed, {"sum_radii": 0.96}, "the first program"),
     )
-    told = Brief("Move circle 7.\nIt is too low.", "they overlap", inspirations, ("not too far",), "tried 3 \x1b[31m")
+    told = Brief(
+        "Move circle 7.\nIt is too low.",
+        "they overlap",
+        inspirations,
+        ("not too far",),
+        "tried 3 \x1b[31m",
+        parents=(Inspiration(AttemptId(3), Commit(""), {"sum_radii": 1.25, "moves": 4.0}, "value for 3"),),
+        frontier=(Inspiration(AttemptId(1), Commit(""), {"sum_radii": 1.5}),),
+        profile="60 % overlaps()",
+    )
     opened = made.journal.open(proposal=Proposal((AttemptId(3),), "an-agent", told, AttemptId(2), "island-1"))
     made.save()
     return opened, told
@@ -234,6 +243,9 @@ def test_what_an_attempt_was_told_is_printed_word_for_word(call: Call, made: Mad
         "── the goal (OBJECTIVE.md)\nMake the number in x.txt near 10, yet small.\n",
         "── the task\nMove circle 7.\nIt is too low.\n",
         "── why the program that it starts from was refused\nthey overlap\n",
+        "── parent #3: sum_radii 1.25, moves 4\nvalue for 3\n",
+        "── what a profiler found about the parent\n60 % overlaps()\n",
+        "── the frontier, a few of its members\n#1: sum_radii 1.5\n",
         "── inspiration #1: sum_radii 1.5\nvalue for 1\n",
         "-    return 2\n+    return 1\n",
         "── inspiration seed: sum_radii 0.96\n",
@@ -252,6 +264,8 @@ def test_as_json_nothing_is_left_out_or_changed(call: Call, made: MadeRun) -> No
     assert found["objective"] == "Make the number in x.txt near 10, yet small.\n"
     assert (found["task"], found["feedback"], found["memory"]) == (told.task, told.feedback, told.memory)
     assert found["lessons"] == list(told.lessons)
+    assert found["scores"] == [{"id": 3, "scores": {"sum_radii": 1.25, "moves": 4.0}, "summary": "value for 3"}]
+    assert (found["frontier"], found["profile"]) == ([{"id": 1, "scores": {"sum_radii": 1.5}}], told.profile)
     assert [shown["id"] for shown in found["inspirations"]] == [1, 0]
     for shown, inspiration in zip(found["inspirations"], told.inspirations, strict=True):
         assert shown["diff"] == made.repository.diff(made.repository.commit_of(2), inspiration.commit)
@@ -262,7 +276,7 @@ def test_an_attempt_that_was_told_little(call: Call, made: MadeRun) -> None:
     ran = call("brief", "1")
     assert "── the task\nmove one circle\n" in ran.out
     assert "── lesson 1 of 1\ndo not overlap\n" in ran.out
-    assert "inspiration" not in ran.out
+    assert not {"inspiration", "parent", "profiler", "frontier"} & set(ran.out.split())
     assert "nobody was told anything" in call("brief", "seed").out
     assert "#3 of" in call("brief", "best").out
 

@@ -105,6 +105,9 @@ def _object(opened: OpenedRun, fact: AttemptOpened) -> dict[str, object]:
         "feedback": told.feedback,
         "lessons": list(told.lessons),
         "memory": told.memory,
+        "scores": [{"id": one.id, "scores": dict(one.scores), "summary": one.summary} for one in told.parents],
+        "frontier": [{"id": one.id, "scores": dict(one.scores)} for one in told.frontier],
+        "profile": told.profile,
         "inspirations": [
             {
                 "id": other.id,
@@ -123,8 +126,8 @@ def _object(opened: OpenedRun, fact: AttemptOpened) -> dict[str, object]:
 
 def _page(opened: OpenedRun, fact: AttemptOpened) -> Iterator[str]:
     from raysearch.cli.patches import coloured
-    from raysearch.cli.text import line
-    from raysearch.sinks.lines import name_of, number
+    from raysearch.cli.text import line, standing
+    from raysearch.sinks.lines import name_of
 
     proposal = fact.proposal
     told = proposal.brief
@@ -148,9 +151,12 @@ def _page(opened: OpenedRun, fact: AttemptOpened) -> Iterator[str]:
     yield from _section("the goal (OBJECTIVE.md)", objective_of(opened))
     yield from _section("the task", told.task)
     yield from _section("why the program that it starts from was refused", told.feedback)
+    for parent in told.parents:
+        yield from _section(f"parent {standing(parent)}", parent.summary or " ")
+    yield from _section("what a profiler found about the parent", told.profile)
+    yield from _section("the frontier, a few of its members", "\n".join(map(standing, told.frontier)))
     for other in told.inspirations:
-        scores = ", ".join(f"{name} {number(value)}" for name, value in other.scores.items())
-        yield from _section(f"inspiration {name_of(other.id)}: {scores}", other.summary or " ")
+        yield from _section(f"inspiration {standing(other)}", other.summary or " ")
         yield from coloured(_diff(opened, fact, other).rstrip("\n") or "(the same files)")
     for index, lesson in enumerate(told.lessons, start=1):
         yield from _section(f"lesson {index} of {len(told.lessons)}", lesson)

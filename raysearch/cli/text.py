@@ -18,7 +18,7 @@ from raysearch.sinks.lines import (
     unit_of,
     verdict,
 )
-from raysearch.types import Brief, Candidate, Objective, Outcome, Verdict
+from raysearch.types import Brief, Candidate, Inspiration, Objective, Outcome, Verdict
 from raysearch.views import Projection, gain, mutators, per_dollar, primary_of
 
 LABEL = 11
@@ -149,11 +149,20 @@ def attempt_page(trace: Sequence[Entry], changes: str) -> str:
     return "\n".join(part for part in parts if part)
 
 
+def standing(other: Inspiration) -> str:
+    """``#12: speed 3.1, size 40``."""
+    scores = ", ".join(f"{one_line(name, 40)} {number(value)}" for name, value in other.scores.items())
+    return f"{name_of(other.id)}: {scores}" if scores else name_of(other.id)
+
+
 def _brief(brief: Brief) -> list[str]:
     inspired = ", ".join(name_of(other.id) for other in brief.inspirations)
     known = [
         ("task", one_line(brief.task, 1000)),
         ("feedback", one_line(brief.feedback, 1000)),
+        ("scores", "; ".join(map(standing, brief.parents))),
+        ("frontier", "; ".join(map(standing, brief.frontier))),
+        ("profile", one_line(brief.profile, 500)),
         ("inspired by", inspired),
         ("memory", one_line(brief.memory, 500)),
         *(("lesson", one_line(lesson, 500)) for lesson in brief.lessons),

@@ -11,6 +11,8 @@ from raysearch.config.toml import Keys
 from raysearch.errors import nearest
 
 _GROUP = {"mutator": "mutators", "judge": "judges", "benchmark": "benchmarks"}
+AUDITS = ("audit", "traced", "holdout")
+"""Judges that stand in places of their own: before the program is run at all, and, the latter two, at the end."""
 AUTO = "auto"
 """In the place of mutators: those that need no model and suit the target."""
 _OWN = {"judge": "accuracy", "benchmark": "benchmark"}
@@ -42,7 +44,14 @@ def mutators(settings: Settings) -> tuple[Choice, ...]:
 
 def judges(settings: Settings) -> tuple[Choice, ...]:
     """The target's accuracy checker, then the extra ones in the order of their sections."""
-    return _evaluators("judge", settings.judge)
+    return tuple(choice for choice in _evaluators("judge", settings.judge) if choice.name not in AUDITS)
+
+
+def audits(settings: Settings) -> tuple[Choice, ...]:
+    """Of the gates against cheating those that are on."""
+    on = settings.audit
+    chosen = [name for name, wanted in zip(AUDITS, (on.static, on.traced, on.holdout), strict=True) if wanted]
+    return tuple(_chosen("judge", name, settings.judge) for name in chosen)
 
 
 def benchmarks(settings: Settings) -> tuple[Choice, ...]:

@@ -150,6 +150,17 @@ class ConfirmTable(Table):
     """Once it has won, a lead over another member beyond this share of its value needs no pairs."""
 
 
+class AuditTable(Table):
+    """``[audit]``: which of the gates against cheating are on; ``[judge.NAME]`` has their options."""
+
+    static: bool = True
+    """The judge ``audit``, which reads every program, before it is run."""
+    traced: bool = True
+    """The judge ``traced``, which watches those run that would stand on the frontier."""
+    holdout: bool = True
+    """The judge ``holdout``, which asks the same with inputs that nobody has seen."""
+
+
 class AgentsTable(Table):
     """``[agents]``: a coding agent to write programs, and what holds for all of them. Paths are absolute once read."""
 
@@ -219,6 +230,7 @@ class Settings(Table):
     run: RunTable = RunTable()
     limits: LimitsTable = LimitsTable()
     confirm: ConfirmTable = ConfirmTable()
+    audit: AuditTable = AuditTable()
     agents: AgentsTable = AgentsTable()
     prices: dict[str, PriceRow] = Field(default_factory=dict)
     """What models cost, by name; goes over all other prices."""
@@ -245,6 +257,7 @@ class Settings(Table):
             ("run",): self.run.model_dump(),
             ("limits",): self.limits.model_dump(),
             ("confirm",): self.confirm.model_dump(),
+            ("audit",): self.audit.model_dump(),
             ("agents",): self.agents.model_dump(),
             ("policy",): self.policy,
         }

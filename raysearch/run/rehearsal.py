@@ -12,11 +12,11 @@ import random
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from raysearch.errors import MutatorFault
 from raysearch.facts import AttemptClosed, Entry, JobFailed, Judged, Measured, Mutated, RunStarted
-from raysearch.run.search import Search
+from raysearch.run.search import Search, plan_of
 from raysearch.seeds import stream
 from raysearch.target import Target
 from raysearch.types import (
@@ -27,10 +27,8 @@ from raysearch.types import (
     Measurement,
     Mutation,
     Outcome,
-    Plan,
     Result,
     Stage,
-    Step,
     Tree,
     Usage,
     Verdict,
@@ -131,19 +129,13 @@ class Imagined:
         search, target = self.search, self.target
         origin, tree = Commit(_name("origin")), Tree(_name("first tree"))
         self._programs[origin] = (tree, 1.0)
-        steps = (
-            Step(Stage.JUDGE, "accuracy", target.checker.timeout_s),
-            *(Step(stage, name, timeout_s) for stage, name, timeout_s in search.steps if stage is Stage.JUDGE),
-            Step(Stage.BENCHMARK, "benchmark", target.benchmark.timeout_s),
-            *(Step(stage, name, timeout_s) for stage, name, timeout_s in search.steps if stage is Stage.BENCHMARK),
-        )
         self.start = RunStarted(
             run="rehearsal",
             seed=search.seed,
             target=target.name,
             target_digest=target.digest,
             objectives=target.objectives,
-            plan=Plan(steps, search.mutate_timeout_s, search.retries_max),
+            plan=replace(plan_of(replace(search, audits=()), target), confirmation=None),
             origin=origin,
             origin_tree=tree,
             seeded=target.seed is not None,

@@ -42,6 +42,8 @@ from raysearch.target import Target
 from raysearch.types import AttemptId, Commit, Confirmation, Limits, Plan, Stage, Step
 from raysearch.worker import Worker, WorkerSpec
 
+STATIC = "audit"
+"""The one of the gates against cheating that every program goes through, before it is run."""
 SpecMap = Mapping[tuple[Stage, str], PluginSpec]
 
 
@@ -57,6 +59,8 @@ class Search:
     steps: tuple[tuple[Stage, str, float], ...]
     """Judges, then benchmarks, beside the target's own: stage, name, seconds allowed."""
     limits: Limits
+    audits: tuple[tuple[str, float], ...] = ()
+    """Gates against cheating: name, seconds allowed."""
     mutate_timeout_s: float = 3600.0
     retries_max: int = 2
     confirmation: Confirmation | None = None
@@ -147,22 +151,36 @@ def create(folder: RunFolder, target: Target) -> None:
 def started(folder: RunFolder, search: Search, target: Target, repository: Repository) -> RunStarted:
     """The first fact of the run in ``folder``."""
     origin = repository.commit_of("origin")
-    own = (
-        Step(Stage.JUDGE, "accuracy", target.checker.timeout_s, target.checker.digest),
-        *(Step(stage, name, timeout_s) for stage, name, timeout_s in search.steps if stage is Stage.JUDGE),
-        Step(Stage.BENCHMARK, "benchmark", target.benchmark.timeout_s, target.benchmark.digest),
-        *(Step(stage, name, timeout_s) for stage, name, timeout_s in search.steps if stage is Stage.BENCHMARK),
-    )
     return RunStarted(
         run=folder.name,
         seed=search.seed,
         target=target.name,
         target_digest=target.digest,
         objectives=target.objectives,
-        plan=Plan(own, search.mutate_timeout_s, search.retries_max, _environment(target), search.confirmation),
+        plan=plan_of(search, target),
         origin=origin,
         origin_tree=repository.tree_of(origin),
         seeded=target.seed is not None,
+    )
+
+
+def plan_of(search: Search, target: Target) -> Plan:
+    """What every attempt goes through, cheapest first."""
+    audits = [Step(Stage.JUDGE, name, timeout_s) for name, timeout_s in search.audits]
+    extra = [Step(stage, name, timeout_s) for stage, name, timeout_s in search.steps]
+    return Plan(
+        steps=(
+            *(step for step in audits if step.plugin == STATIC),
+            Step(Stage.JUDGE, "accuracy", target.checker.timeout_s, target.checker.digest),
+            *(step for step in extra if step.stage is Stage.JUDGE),
+            Step(Stage.BENCHMARK, "benchmark", target.benchmark.timeout_s, target.benchmark.digest),
+            *(step for step in extra if step.stage is Stage.BENCHMARK),
+        ),
+        mutate_timeout_s=search.mutate_timeout_s,
+        retries_max=search.retries_max,
+        environment=_environment(target),
+        confirmation=search.confirmation,
+        final=tuple(step for step in audits if step.plugin != STATIC),
     )
 
 

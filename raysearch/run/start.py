@@ -123,6 +123,7 @@ def resolve(configuration: Configuration, target: Target) -> Search:
     policy = choices.policy(settings)
     mutators = choices.mutators(settings)
     judges, benchmarks = choices.judges(settings), choices.benchmarks(settings)
+    audits = [choice for choice in choices.audits(settings) if choice.name != "traced" or target.audit.traced]
     offers: dict[str, object] = {"mutators": tuple(choice.name for choice in mutators)}
     if settings.limits.max_rounds is not None:
         offers["max_rounds"] = settings.limits.max_rounds
@@ -135,7 +136,7 @@ def resolve(configuration: Configuration, target: Target) -> Search:
     agents.require_no_secret(configuration)
     plugins: dict[tuple[Stage, str], PluginSpec] = {}
     wishes: dict[Stage, dict[str, float]] = {stage: {} for stage in Stage}
-    for stage, group in ((Stage.MUTATE, mutators), (Stage.JUDGE, judges), (Stage.BENCHMARK, benchmarks)):
+    for stage, group in ((Stage.MUTATE, mutators), (Stage.JUDGE, (*judges, *audits)), (Stage.BENCHMARK, benchmarks)):
         for choice in group:
             found = _checked(configuration, choice)
             told = agents.told(found, settings, [judge.name for judge in judges])
@@ -151,6 +152,7 @@ def resolve(configuration: Configuration, target: Target) -> Search:
         offers=offers,
         plugins=plugins,
         steps=tuple((stage, choice.name, choice.timeout_s or 3600.0) for stage, choice in extra),
+        audits=tuple((choice.name, choice.timeout_s or 3600.0) for choice in audits),
         limits=_limits(settings),
         mutate_timeout_s=settings.limits.mutate_timeout_s,
         retries_max=settings.limits.retries_max,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -27,13 +27,11 @@ from raysearch.facts import (
 from raysearch.types import (
     CONFIRMATION,
     Candidate,
-    CandidateId,
     Change,
     Contest,
     Job,
     Limits,
     Measurement,
-    Objective,
     Outcome,
     Stage,
     Verdict,
@@ -145,6 +143,15 @@ class Auditor:
         waiting = [step for step in self.start.plan.steps if step.plugin not in dossier.results]
         return (waiting[0].stage, waiting[0].plugin) if waiting else None
 
+    def _may_be(self, number: int, stage: Stage, plugin: str) -> bool:
+        """Whether that is a gate of newcomers to the frontier, and its turn."""
+        dossier = self.attempts[number]
+        final = self.start.plan.final if self.start is not None else ()
+        waiting = [step for step in final if step.plugin not in dossier.results]
+        lost = any(held.verdict != "better" for held in dossier.contests.values())
+        turn = bool(waiting) and (waiting[0].stage, waiting[0].plugin) == (stage, plugin)
+        return turn and number != 0 and not lost and self.due(number) is None and not dossier.refused
+
     def submitted(self, job: Job) -> None:
         """A job was handed to a pool just now."""
         number = int(job.attempt)
@@ -152,6 +159,8 @@ class Auditor:
             self.problems.append(f"{self.seq}: a job for attempt {number}, which is not open")
             return
         dossier, due = self.attempts[number], self.due(number)
+        if self._may_be(number, job.stage, job.plugin):
+            due = (job.stage, job.plugin)
         if job.challenge is not None and due is None:
             due = (Stage.BENCHMARK, CONFIRMATION)
             if problem := self._unmeetable(number, int(job.challenge.rival)):
@@ -255,6 +264,8 @@ class Auditor:
                 self._check(not (problem := self._unmeetable(number, int(fact.rival))), entry, problem)
                 dossier.contests[int(fact.rival)] = fact.contest
             case JobFailed():
+                if self._may_be(number, fact.stage, fact.plugin):
+                    due = (fact.stage, fact.plugin)
                 if fact.plugin == CONFIRMATION and due is None:
                     due = (Stage.BENCHMARK, CONFIRMATION)
                 self._check(due == (fact.stage, fact.plugin), entry, f"{fact.plugin} failed for {number}; due: {due}")
@@ -268,6 +279,8 @@ class Auditor:
         self, entry: Entry, number: int, plugin: str, result: Verdict | tuple[Measurement, ...], source: int | None
     ) -> None:
         dossier, due = self.attempts[number], self.due(number)
+        if self._may_be(number, Stage.JUDGE, plugin):
+            due = (Stage.JUDGE, plugin)
         if plugin == CONFIRMATION and due is None:  # it would not run beside another
             due = (Stage.BENCHMARK, CONFIRMATION)
         self._check(due is not None and due[1] == plugin, entry, f"attempt {number}: {plugin} spoke; due: {due}")
@@ -336,6 +349,9 @@ class Auditor:
         lost = [rival for rival, held in dossier.contests.items() if held.verdict != "better"]
         if candidate.confirmed and lost and number:
             return f"confirmed, though it was not better than {lost[0]}"
+        skipped = [step.plugin for step in self.start.plan.final if step.plugin not in dossier.results]
+        if candidate.confirmed and skipped and number and self.start.plan.confirmation is not None:
+            return f"confirmed, though {skipped[0]} never spoke"
         dossier.confirmed = candidate.confirmed
         told = (candidate.id, candidate.commit, candidate.tree, candidate.parents, candidate.measurements)
         known = (
@@ -381,19 +397,3 @@ def _latest(dossier: Dossier) -> list[Measurement]:
     """What was measured, or, where it was measured again beside others, the last of that."""
     again = {m.name: m for held in dossier.contests.values() for m in held.measurements}
     return [again.get(m.name, m) for m in _measured(dossier)]
-
-
-def brute_frontier(candidates: Mapping[CandidateId, Candidate], objectives: Sequence[Objective]) -> set[CandidateId]:
-    """Confirmed candidates that no other such beats, by comparing all with all. Of equals the first counts."""
-    points = {
-        number: tuple(objective.sign * candidate.scores[objective.name] for objective in objectives)
-        for number, candidate in candidates.items()
-        if candidate.confirmed
-    }
-
-    def beats(one: CandidateId, other: CandidateId) -> bool:
-        if points[one] == points[other]:
-            return one < other
-        return all(x >= y for x, y in zip(points[one], points[other], strict=True))
-
-    return {number for number in points if not any(beats(other, number) for other in points if other != number)}

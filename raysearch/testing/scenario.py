@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from raysearch.seeds import stream
 from raysearch.testing.simulated import Faults, Mishap
-from raysearch.testing.world import JUDGES, Odds
+from raysearch.testing.world import FINAL, JUDGES, Odds
 from raysearch.types import Confirmation, Limits, Plan, Stage, Step
 
 POLICIES: Mapping[str, tuple[Mapping[str, object], ...]] = {
@@ -83,7 +83,7 @@ class Scenario:
         rng = stream(seed, "scenario")
         return cls(
             seed=seed,
-            plan=_plan(rng),
+            plan=replace(_plan(rng), confirmation=None, final=()),
             odds=Odds(crash=0.05, sandbox=0.05, refused=0.05, same=0.1, no=0.2, nonsense=0.02),
             seeded=True,
             slots=dict.fromkeys(Stage, 1),
@@ -95,7 +95,9 @@ def _plan(rng: random.Random) -> Plan:
     benchmarks = rng.choice((("both",), ("timing", "footprint"), ("footprint", "timing")))
     steps = [Step(Stage.JUDGE, name, timeout_s=20.0) for name in JUDGES[: rng.randint(1, len(JUDGES))]]
     steps += [Step(Stage.BENCHMARK, name, timeout_s=20.0) for name in benchmarks]
-    return Plan(tuple(steps), mutate_timeout_s=20.0, retries_max=rng.randint(0, 3), confirmation=_confirmation(rng))
+    retries_max, confirmation = rng.randint(0, 3), _confirmation(rng)
+    final = tuple(Step(Stage.JUDGE, name, timeout_s=20.0) for name in FINAL[: rng.randint(0, len(FINAL))])
+    return Plan(tuple(steps), 20.0, retries_max, confirmation=confirmation, final=final)
 
 
 def _confirmation(rng: random.Random) -> Confirmation | None:

@@ -22,7 +22,8 @@ from raysearch.plugins import load
 from raysearch.protocols import Policy, View
 from raysearch.seeds import stream
 from raysearch.state import State
-from raysearch.testing.audit import audit, brute_frontier
+from raysearch.testing.audit import audit
+from raysearch.testing.brute import brute_frontier
 from raysearch.testing.scenario import Scenario, SessionPlan
 from raysearch.testing.simulated import FakeClock, Journal, Mishap, PowerCut, SimDisk, SimPool, Span
 from raysearch.testing.world import World

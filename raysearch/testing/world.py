@@ -35,6 +35,7 @@ OBJECTIVES = (
     Objective("size", "min", unit="kB"),
 )
 JUDGES = ("build", "accuracy", "audit")
+FINAL = ("traced", "holdout")
 BENCHMARKS = ("timing", "footprint")
 
 

@@ -40,6 +40,25 @@ class Other:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """A parent as prompts show it: a line for each objective, and one for all other metrics."""
+
+    id: int
+    summary: str
+    scores: list[str]
+    others: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A program in the table of trade-offs: a value for each objective."""
+
+    id: int
+    parent: bool
+    values: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """A command that the agent may call for itself."""
 
@@ -55,9 +74,7 @@ def goal(target: Target) -> dict[str, object]:
     }
 
 
-def told(
-    workspace: Workspace, brief: Brief, judges: Sequence[str] = ("accuracy",), profile: str = ""
-) -> dict[str, object]:
+def told(workspace: Workspace, brief: Brief, judges: Sequence[str] = ("accuracy",)) -> dict[str, object]:
     """The values of the prompt of an implementer. ``judges`` are the names of those that the attempt must pass."""
     target = workspace.target
     return {
@@ -70,10 +87,34 @@ def told(
         "feedback": capped(brief.feedback, TEXT_CHARS),
         "lessons": [capped(lesson, TEXT_CHARS) for lesson in brief.lessons],
         "memory": capped(brief.memory, TEXT_CHARS),
-        "profile": capped(profile, TEXT_CHARS),
+        "parents": [standing(target.objectives, parent) for parent in brief.parents],
+        "profile": capped(brief.profile, TEXT_CHARS),
+        "frontier": table(target.objectives, brief),
         "inspirations": others(workspace, brief.inspirations),
-        "tradeoffs": tradeoffs(target.objectives, brief.inspirations),
+        "tradeoffs": [] if brief.frontier else tradeoffs(target.objectives, brief.inspirations),
     }
+
+
+def standing(objectives: Sequence[Objective], parent: Inspiration) -> Standing:
+    """What was measured of a parent, the objectives first, each with its direction."""
+    lines = []
+    for o in objectives:
+        value = f"{parent.scores[o.name]:.6g} {_unit(o)}".rstrip() if o.name in parent.scores else "not measured"
+        lines.append(f"{o.name}: {value} ({_better(o)})")
+    axes = {o.name for o in objectives}
+    rest = [f"{one_line(name, 60)} {value:.6g}" for name, value in parent.scores.items() if name not in axes]
+    return Standing(int(parent.id), one_line(parent.summary), lines, ", ".join(rest))
+
+
+def table(objectives: Sequence[Objective], brief: Brief) -> list[Row]:
+    """The parents and then the frontier, in the objectives' order; nothing without a frontier."""
+    shown = [(other, True) for other in brief.parents] + [(other, False) for other in brief.frontier]
+    return [
+        Row(
+            int(other.id), parent, [f"{other.scores[o.name]:.6g}" if o.name in other.scores else "" for o in objectives]
+        )
+        for other, parent in (shown if brief.frontier else ())
+    ]
 
 
 def gates(judges: Iterable[str]) -> list[str]:
@@ -137,6 +178,10 @@ def one_line(text: str, chars: int = 300) -> str:
     """``text`` on one line, without what is not printable, cut after ``chars``."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= chars else line[: chars - 1] + "…"
+
+
+def _better(objective: Objective) -> str:
+    return "more is better" if objective.goal == "max" else "less is better"
 
 
 def _unit(objective: Objective) -> str:
