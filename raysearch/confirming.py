@@ -13,6 +13,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from raysearch.statistics.claims import spread as robust_spread
 from raysearch.statistics.discovery import level
 from raysearch.types import (
     SEED,
@@ -149,8 +150,9 @@ def _noise(own: Sequence[Measurement], member: Candidate, objective: Objective) 
     for measurements in (own, member.measurements):
         samples = next(m.samples for m in measurements if m.name == objective.name)
         middle = abs(statistics.median(samples))
-        spread = objective.noise
+        relative = objective.noise
         if len(samples) > 1 and middle and math.isfinite(middle):
-            spread = max(spread, statistics.pstdev([s / middle for s in samples]))
-        found += spread**2 / len(samples)
-    return math.sqrt(found)
+            own_spread = robust_spread([sample / middle for sample in samples])
+            relative = max(relative, own_spread if math.isfinite(own_spread) else 0.0)
+        found = math.hypot(found, relative / math.sqrt(len(samples)))
+    return found

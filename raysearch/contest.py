@@ -13,6 +13,8 @@ from raysearch.types import Challenge, Contest, Measurement, Objective
 
 EXACT_AFTER = 3
 """So many runs of each program that agree to the last digit are taken for deterministic."""
+GRAIN = 1000
+"""Multiples of one over this are round numbers: measured values of such grain agree by chance."""
 SAMPLES_MAX = 500
 """Of each metric that are kept."""
 
@@ -90,9 +92,9 @@ def _duel(
 
 
 def _agree(seen: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> bool:
-    """Whether every run of one program gave the same, and more than whole numbers, which agree by chance."""
+    """Whether every run of one program gave the same; round numbers, of which few lie near each other, prove nothing."""
     same = all(pair == seen[0] for pair in seen)
-    return same and any(value % 1 for values in seen[0] for value in values.values())
+    return same and all(value * GRAIN % 1 for values in seen[0] for value in values.values())
 
 
 def _gathered(told: Sequence[Sequence[Measurement]]) -> tuple[Measurement, ...]:

@@ -18,6 +18,9 @@ from raysearch.sandbox.public import hides_something, public_parts
 from raysearch.target import Target
 from raysearch.types import UNLIMITED, Allowance, Commit
 
+PROGRAM = "program"
+"""Folder of the program, beside what else belongs to its job."""
+
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
@@ -146,7 +149,7 @@ def checked_out(
     if folder is None:
         folder = Path(tempfile.mkdtemp(dir=under))
     try:
-        scratch, program = folder / "scratch", folder / "program"
+        scratch, program = folder / "scratch", folder / PROGRAM
         scratch.mkdir()
         if not program.exists():
             repository.checkout(commit, program)
@@ -170,20 +173,18 @@ class Again:
     _folder: Path | None = None
 
     def taken(self, commit: Commit) -> Path | None:
-        """A folder with nothing in it but the program, if it is that one; what else was kept is removed."""
+        """A folder with nothing in it but the program, if it is that one; another that was kept is removed."""
         folder, known = self._folder, self._commit == commit
         self._commit = self._folder = None
-        if folder is None:
-            return None
-        if known:
-            for entry in list(folder.iterdir()):
-                if entry.name != "program":
-                    _remove(entry)
-            return folder
-        _remove(folder)
-        return None
+        if folder is not None and not known:
+            _remove(folder)
+        return folder if known else None
 
     def left(self, commit: Commit, folder: Path) -> None:
+        """Keep the program, and nothing else of the folder."""
+        for entry in list(folder.iterdir()):
+            if entry.name != PROGRAM:
+                _remove(entry)
         self._commit, self._folder = commit, folder
 
 

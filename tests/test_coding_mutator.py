@@ -286,7 +286,8 @@ def test_the_documented_configuration_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text("\n".join(blocks))
     configuration = configure(tmp_path / "run.toml", [set_override("run.seed=1")], known=known_names())
     plugins = resolve(configuration, load_target(make_target(tmp_path / "target"))).plugins
-    assert {name for _, name in plugins} == {"fast", "deep", "tune", "accuracy", "reviewer", "benchmark"}
+    judges = {"audit", "accuracy", "reviewer", "traced", "holdout"}
+    assert {name for _, name in plugins} == {"fast", "deep", "tune", "benchmark"} | judges
 
 
 def test_the_documented_agent_is_one(workspace: FolderWorkspace, tmp_path: Path) -> None:
@@ -334,8 +335,8 @@ def test_a_refusal_reaches_the_next_brief(call: Call) -> None:  # noqa: F811
     assert all(line in page for line in second.splitlines())
     usage = 2 * (6000 * 4 + 4000 * 0.2 + 500 * 20) / 1e6
     assert found["cost_usd"] == pytest.approx(usage)
-    keys = ("role", "plugin", "model", "calls", "tokens_in", "tokens_out")
-    spent = tuple(found["spending"][0][key] for key in keys)
+    row = found["spending"][0]
+    spent = tuple(row[key] for key in ("role", "plugin", "model", "calls", "tokens_in", "tokens_out"))
     assert spent == ("mutate", "mine", "claude-opus-5-5", 2, 20_000, 1000)
     assert found["gain"] == pytest.approx(0.5)
     assert found["gain_per_usd"] == pytest.approx(0.5 / usage)

@@ -95,7 +95,7 @@ def asks_for_too_much(policy: Evolve, view: View, slots: int, rng: random.Random
 
 
 def changes_when_asked(policy: Evolve, view: View, slots: int, rng: random.Random) -> Sequence[Proposal]:
-    policy.k_random = 2 - policy.k_random
+    policy.k_top = 2 - policy.k_top
     return Evolve.ask(policy, view, slots, rng)
 
 
@@ -137,7 +137,7 @@ def test_a_policy_that_asks_wrongly(mistake: str, tmp_path: Path) -> None:
             return ask(self, view, slots, rng)
 
     class Kit(PolicyConformance):
-        seeds = range(4)
+        seeds = range(6)
 
         def make(self) -> Policy:
             return Bad()

@@ -30,9 +30,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         server.bind(("127.0.0.1", 0))
         server.listen()
         config = [f'[run]\ntarget = "{make_hostile_target(folder / "target")}"\nouter_loop = "{HERE}:EachOnce"']
-        config.append(
-            f"mutators = {json.dumps(list(PROGRAMS))}\npool = 'inline'\n[audit]\nstatic = false  # which would refuse most of them unrun\n"
-        )
+        config.append(f"mutators = {json.dumps(list(PROGRAMS))}\npool = 'inline'\n")
+        config.append("[audit]\nstatic = false\n")  # it would refuse most of them unrun
         port = server.getsockname()[1]
         config += [f'[mutator.{n}]\nuse = "{HERE}:Writes"\nname = "{n}"\nport = {port}\n' for n in PROGRAMS]
         (folder / "run.toml").write_text("\n".join(config))

