@@ -18,6 +18,7 @@ from evaluators.reviewer import Reviewer
 from mutators.coding import CodingAgent, account
 from raysearch.agents.interface import AgentFault
 from raysearch.config.layers import Configuration, configure, flag_override, set_override
+from raysearch.config.targets import load_target
 from raysearch.errors import ConfigError, Fault, MutatorFault, PluginError, SandboxFault, boundary
 from raysearch.facts import JobFailed, Mutated
 from raysearch.ledger import JOURNAL, read_journal
@@ -227,8 +228,6 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:
 
 def start(tmp_path: Path, *sets: str, **flags: Any) -> Any:
     """The search that a configuration with the toy agent ``Writes`` resolves to."""
-    from raysearch.config.targets import load_target
-
     target = load_target(make_target(tmp_path / "target"))
     mine = ("mutator.mine.use=coding", f"mutator.mine.agent={FILE}:Writes", "run.seed=1")
     return resolve(configured(*mine, *sets, **{"mutator": ("mine",), **flags}), target)
@@ -276,8 +275,6 @@ def documented(language: str) -> list[str]:
 
 
 def test_the_documented_configuration_is_accepted(tmp_path: Path) -> None:
-    from raysearch.config.targets import load_target
-
     skill = tmp_path / "skills" / "profiling"
     skill.mkdir(parents=True)
     (skill / "SKILL.md").write_text("---\nname: profiling\n---\n")
