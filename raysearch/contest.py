@@ -92,7 +92,7 @@ def _duel(
 
 
 def _agree(seen: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> bool:
-    """Whether every run of one program gave the same; round numbers, of which few lie near each other, prove nothing."""
+    """Whether every run of one program gave the same; round numbers prove nothing, for few lie near each other."""
     same = all(pair == seen[0] for pair in seen)
     return same and all(value * GRAIN % 1 for values in seen[0] for value in values.values())
 

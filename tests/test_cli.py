@@ -26,7 +26,7 @@ from raysearch.state import State
 
 TOYS = Path(__file__).with_name("toys.py")
 VERBS = ["init", "check", "rehearse", "run", "resume", "show", "frontier", "diff", "brief", "replay", "export"]
-VERBS += ["pause", "unpause", "steer", "budget", "stop", "issues", "fetch", "doctor", "completion"]
+VERBS += ["fetch", "doctor", "completion"]
 
 
 class Ran:

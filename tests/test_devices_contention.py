@@ -85,6 +85,13 @@ def test_a_program_that_leaves_its_cores_is_refused() -> None:
     assert replace(SEEN, own_s=19.0, cpus=(), sensed=()).verdict == "ok"  # no affinity, nothing to leave
 
 
+def test_others_do_not_make_up_for_what_the_program_did_elsewhere() -> None:
+    """It was away for half of the time, and somebody else had its core: the sums are as if nothing had happened."""
+    contention = replace(SEEN, astray_s=5.0)
+    assert contention.verdict == "void"
+    assert (contention.foreign_s, contention.strayed_s) == (5.0, 5.0)
+
+
 def samples(foreign: Sequence[float], step_s: float = 0.1) -> tuple[Sample, ...]:
     """As of a busy core of which others have these shares, step by step."""
     found, busy_s, own_s = [Sample(0.0, 0.0, 0.0)], 0.0, 0.0
@@ -122,7 +129,7 @@ def test_more_of_others_never_mends_a_measurement(
     seen = Contention(window_s, tuple(range(many)), busy_s=busy * window_s, own_s=own * window_s)
     worse = replace(seen, busy_s=seen.busy_s + more)
     assert not (seen.reasons and not worse.reasons)
-    assert seen.foreign_s * seen.strayed_s == 0.0
+    assert seen.foreign_s * seen.strayed_s == 0.0  # nothing was seen elsewhere
 
 
 def test_a_clock_that_falls_makes_it_void() -> None:

@@ -17,6 +17,9 @@ from test_cli import Ran
 from test_cli import call as call  # noqa: PLC0414 - a fixture
 
 from raysearch.board import Action, Author, Board, Filing, Kind, Refusal
+from raysearch.cli.commands import root
+from raysearch.cli.issues import issues as issues_command
+from raysearch.cli.steering import budget, pause, steer, stop, unpause
 from raysearch.inbox import Inbox
 from raysearch.ledger import RunLock
 from raysearch.sinks.files import write
@@ -25,6 +28,13 @@ from raysearch.types import Limits
 from raysearch.views.issues import issues
 
 NAME = "20261127-120000-circles"
+
+
+@pytest.fixture(autouse=True)
+def _verbs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The group of all commands has them once drivers read the inbox."""
+    for command in (pause, unpause, steer, budget, stop, issues_command):
+        monkeypatch.setitem(root.commands, str(command.name), command)
 
 
 @dataclass
@@ -152,7 +162,7 @@ def test_what_the_driver_refuses_is_said(driver: Driver, call: Any) -> None:
 
 
 def test_a_text_is_read_from_standard_input(driver: Driver) -> None:
-    words = [sys.executable, "-m", "raysearch", "steer", NAME, "-"]
+    words = [sys.executable, "-c", "from raysearch.cli.steering import steer; steer()", NAME, "-"]
     done = subprocess.run(words, input="two\nlines — ü\n".encode(), capture_output=True, check=True)
     assert done.stdout.decode() == f"{NAME}: message recorded\n"
     assert driver.told[0].text == "two\nlines — ü\n"

@@ -103,6 +103,8 @@ class Contention:
     """Of tasks and of other guests of a hypervisor; interrupts left out."""
     own_s: float = 0.0
     """Of the measured commands and pinned threads, wherever they ran."""
+    astray_s: float = 0.0
+    """Of these, what was seen to be on other cores, if they were looked at just then."""
     kernel_s: float = 0.0
     """Of the kernel's own threads, which is tolerated."""
     irq_s: float = 0.0
@@ -123,12 +125,14 @@ class Contention:
     @property
     def foreign_s(self) -> float:
         """Processor time on the leased cores that went to others."""
-        return max(0.0, self.busy_s - self.own_s - self.kernel_s)
+        return max(0.0, self.busy_s - max(0.0, self.own_s - self.astray_s) - self.kernel_s)
 
     @property
     def strayed_s(self) -> float:
-        """Processor time that the measured program spent on other cores: it spent more than its own were busy."""
-        return max(0.0, self.own_s - self.busy_s - self.irq_s) if self.cpus and "processors" in self.sensed else 0.0
+        """Processor time that the measured program spent on other cores: seen there, or more than its own were busy."""
+        if not self.cpus or "processors" not in self.sensed:
+            return 0.0
+        return max(self.astray_s, self.own_s - self.busy_s - self.irq_s)
 
     @property
     def burst_share(self) -> float:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raysearch.devices.inventory import SYS_CPU
+from raysearch.process import guard
 from raysearch.process.hold import TICKS_PER_S, stat_fields
 
 PROC = Path("/proc")
@@ -122,6 +123,32 @@ def spent_between(
         if now.cpu in cpus and spent_s > 0.0:
             found.append((now, spent_s))
     return sorted(found, key=lambda item: -item[1])
+
+
+class Astray:
+    """Time that threads of commands were seen to spend on other processors than ``cpus``, by looking again and again.
+
+    What lives for less than two looks is missed. Guards are off the cores, too, but spend nothing once they have begun.
+    """
+
+    def __init__(self, cpus: frozenset[int], proc: Path = PROC) -> None:
+        self.seen_s = 0.0
+        self._cpus = cpus
+        self._proc = proc
+        self._spent: dict[int, float] = {}
+
+    def look(self, roots: Iterable[int]) -> None:
+        """At everything below the processes ``roots``."""
+        now = {}
+        for pid in {pid for root in roots for pid in guard.tree(root)}:
+            with suppress(OSError):
+                for name in os.listdir(f"{self._proc}/{pid}/task"):  # noqa: PTH208
+                    if thread := _running(int(name), self._proc / str(pid) / "task"):
+                        now[thread.pid] = thread
+        for number, thread in now.items():
+            if thread.cpu not in self._cpus:
+                self.seen_s += max(0.0, thread.cpu_s - self._spent.get(number, thread.cpu_s))
+        self._spent = {number: thread.cpu_s for number, thread in now.items()}
 
 
 def throttlings(cpus: Iterable[int], folder: Path = SYS_CPU) -> int | None:

@@ -47,6 +47,7 @@ class Watch:
         self._thresholds = thresholds
         self._samples: list[Sample] = []
         self._seen: dict[Gpu, list[GpuState]] = {gpu: [] for gpu in gpus}
+        self._astray = counters.Astray(self._cpus)
         self._strangers: dict[Gpu, set[int]] = {gpu: set() for gpu in gpus}
         self._first_namespace = _in_first_namespace()
         self._ended = threading.Event()
@@ -114,6 +115,7 @@ class Watch:
             thresholds=self._thresholds,
             busy_s=busy_s,
             own_s=own_s,
+            astray_s=self._astray.seen_s,
             kernel_s=sum(seconds for process, seconds in spent if process.kernel),
             irq_s=irq_s,
             steal_s=steal_s,
@@ -150,7 +152,9 @@ class Watch:
     def _look(self) -> None:
         now = counters.read(self._cpus)
         own_s = self._steady_own_s() - self._own_s
+        self._astray.look(self._spending.roots)
         if now is not None and self._reading is not None:
+            own_s -= self._astray.seen_s
             self._samples.append(Sample(now.at_s, now.busy_since(self._reading), own_s, counters.mhz(self._cpus)))
         for gpu in self._gpus:
             self._look_at(gpu)
