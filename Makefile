@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow test-programs check soak clean
+.PHONY: demo test test-slow test-zoo test-programs check soak clean
 
 $(BIN)/raysearch: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,7 +26,11 @@ test: $(BIN)/raysearch check ## lint, types, layers, unit, simulation, real Ray,
 
 test-slow: $(BIN)/raysearch ## whole nodes lost, Ray jobs, escapes from the sandbox, the first hour: one after the other
 	scripts/sandbox-ready
-	$(BIN)/python -m pytest -m "slow and not programs"
+	$(BIN)/python -m pytest -m "slow and not programs and not zoo"
+
+test-zoo: $(BIN)/raysearch ## every cheat and every honest program of the zoo through the real gates
+	scripts/sandbox-ready
+	$(BIN)/python -m pytest -m zoo
 
 test-programs: $(BIN)/raysearch ## the agents' real programs and a real vLLM, installed first (4 GB), with scripted models
 	scripts/sandbox-ready

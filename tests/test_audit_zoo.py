@@ -101,6 +101,7 @@ def verdict(worker: Worker, gate: str, commit: Commit) -> Verdict:
 
 
 @pytest.mark.slow
+@pytest.mark.zoo
 def test_each_cheat_is_caught_by_its_gate(keeper: tuple[str, Worker], tmp_path: Path) -> None:
     target, worker = keeper
     for name, animal in CHEATS[target].items():
@@ -116,6 +117,7 @@ def test_each_cheat_is_caught_by_its_gate(keeper: tuple[str, Worker], tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.zoo
 @pytest.mark.timeout(900)
 def test_no_honest_program_is_refused(keeper: tuple[str, Worker], tmp_path: Path) -> None:
     target, worker = keeper

@@ -283,7 +283,7 @@ def test_the_documented_configuration_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text("\n".join(blocks))
     configuration = configure(tmp_path / "run.toml", [set_override("run.seed=1")], known=known_names())
     plugins = resolve(configuration, load_target(make_target(tmp_path / "target"))).plugins
-    judges = {"audit", "accuracy", "reviewer", "traced", "holdout"}
+    judges = {"audit", "accuracy", "reviewer", "holdout"}
     assert {name for _, name in plugins} == {"fast", "deep", "tune", "benchmark"} | judges
 
 

@@ -47,11 +47,13 @@ name = "near"
 direction = "max"
 unit = "1"
 primary = true
+deterministic = true
 
 [[objective]]
 name = "small"
 direction = "min"
 unit = "1"
+deterministic = true
 """
 
 
@@ -64,7 +66,7 @@ def make_target(folder: Path, *, seed: str | None = "5", target_toml: str = "", 
         "accuracy_checker/checker.py": dedent(checker),
         "benchmark/benchmark.py": dedent(BENCHMARK),
         "objectives.toml": OBJECTIVES,
-        "target.toml": target_toml or '[candidate]\neditable = ["x.txt"]\n',
+        "target.toml": target_toml or '[candidate]\neditable = ["x.txt"]\n[audit]\ntraced = false\n',
     }
     if seed is not None:
         files["seed/x.txt"] = seed + "\n"
