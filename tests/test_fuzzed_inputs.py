@@ -362,7 +362,8 @@ def test_a_whole_run_on_odd_evaluators(place: Path, seed: int) -> None:
     """Whatever they leave, every attempt is closed with its reason, and every verb shows the run."""
     chosen = oddities(cases("runs", seed, 1)[0], 21)
     odd_target(place / "odd", chosen)
-    flags = ["--pool", "inline", "--sandbox", "none", "--set", "limits.failed_in_row_max=100", "--set", "confirm.pairs_max=6"]
+    flags = ["--pool", "inline", "--sandbox", "none", "--set", "limits.failed_in_row_max=100"]
+    flags += ["--set", "confirm.pairs_max=6"]
     ended = called(["run", "odd", "--mutator", "plays.py:Plays", "--max-candidates", "20", "--json", *flags], {})
     assert (ended.status, ended.wrong) == (0, ""), ended.err
     folder = RunFolder.find(None, place / "exp_env")
