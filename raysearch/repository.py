@@ -209,6 +209,18 @@ class Repository:
         tree = self._commit(commit).tree
         self._git.checkout_tree(tree, strategy=CheckoutStrategy.FORCE)  # type: ignore[no-untyped-call] # pygit2
 
+    def unlock(self) -> None:
+        """Remove what a driver that was killed left locked, where git would refuse to write ever after.
+
+        For the run's only driver, before it writes. Raises RepositoryError.
+        """
+        home = Path(self._git.path)
+        try:
+            for lock in (*home.glob("*.lock"), *(home / "refs").rglob("*.lock")):
+                lock.unlink(missing_ok=True)
+        except OSError as error:
+            raise RepositoryError(f"{self.path}: {error.filename}: {error.strerror}") from error
+
     def pack_refs(self) -> None:
         """Gather loose refs into one file, so that a hundred thousand attempts stay quick to list."""
         with contextlib.suppress(pygit2.GitError):  # an optimisation only

@@ -54,6 +54,18 @@ def test_a_torn_last_line_never_happened(driver: Driver) -> None:
     assert [p.read_bytes() for p in driver.folder.glob("journal.torn-*")] == [torn]
 
 
+def test_a_driver_killed_while_it_named_a_commit_leaves_no_lock_for_ever(driver: Driver) -> None:
+    driver.start()
+    driver.wait_for(lambda: driver.lines() >= 12)
+    sigkill(driver)
+    tags = driver.folder / "workspace" / ".git" / "refs" / "tags"
+    for number in range(1, ATTEMPTS + 1):
+        (tags / f"{number}.lock").touch()
+    driver.start()
+    driver.finish()
+    check(driver, ATTEMPTS)
+
+
 def test_a_journal_that_cannot_grow_stops_the_driver_with_its_own_status(driver: Driver) -> None:
     limit = 7_000
 

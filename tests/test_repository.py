@@ -125,6 +125,22 @@ def test_refs_stay_readable_when_they_are_packed(repository: Repository, program
 # -- equal programs -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "lock", ["refs/tags/7.lock", "refs/heads/best.lock", "packed-refs.lock", "HEAD.lock", "index.lock"]
+)
+def test_what_a_killed_driver_left_locked_is_unlocked(repository: Repository, program: Path, lock: str) -> None:
+    commit = repository.commit(repository.write_tree(program), (), "one", 1.0)
+    place = repository.path / ".git" / lock
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.touch()
+    repository.unlock()
+    repository.name(AttemptId(7), commit)
+    repository.show_best(commit)
+    repository.pack_refs()
+    assert repository.commit_of(AttemptId(7)) == commit
+    assert not list((repository.path / ".git").rglob("*.lock"))
+
+
 def test_equal_arguments_give_equal_commits(tmp_path: Path, program: Path) -> None:
     write(program, {"a": "1", "b/c": "2"})
     twins = [Repository.create(tmp_path / name) for name in ("one", "two")]

@@ -109,6 +109,7 @@ def drive(
         sandbox = open_sandbox(search.sandbox, run=folder.identity).name  # proved here, before workers start
         agents.require_at_hand(search.plugins, sandbox, search.pool != "ray" or search.address == "local")
         repository = Repository(folder.workspace)
+        repository.unlock()
         start = started(folder, search, target, repository)
         sweep(folder.identity)  # what a dead driver may have left
         sweep_scratch(folder.identity)

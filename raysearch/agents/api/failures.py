@@ -6,6 +6,7 @@ import email.utils
 import math
 import re
 import time
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,11 @@ _MESSAGE_MAX = 500
 
 
 def failure(error: Exception, heard: int | None = None, usage: Usage | None = None) -> ProviderError:
-    """The exception of an SDK, or of reading what it gave, as a `ProviderError`."""
+    """The exception of an SDK, or of reading what it gave, as a `ProviderError`.
+
+    Streams that the SDK left half read are closed now, not whenever the exception is forgotten.
+    """
+    traceback.clear_frames(error.__traceback__)
     if isinstance(error, ProviderError):
         error.heard = heard if error.heard is None else error.heard
         error.usage = error.usage if error.usage.calls else usage or error.usage
