@@ -34,8 +34,8 @@ from raysearch.repository import Repository, TooLarge, Unfit
 from raysearch.sandbox import Sandbox, open_sandbox, warmed
 from raysearch.seeds import number, stream
 from raysearch.target import Target, may_change
-from raysearch.types import SEED, Challenge, Change, Contest, Job, Measurement, Mutation, Result, Stage, Verdict
-from raysearch.workspace import Again, Checkout, checked_out
+from raysearch.types import SEED, Challenge, Change, Commit, Contest, Job, Measurement, Mutation, Result, Stage, Verdict
+from raysearch.workspace import Checkout, LastEvaluated, checked_out
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Worker:
     _evaluations: Sandbox = field(init=False)
     """Where judges and benchmarks run their commands."""
 
-    _again: Again = field(default_factory=Again, init=False)
+    _last: LastEvaluated = field(default_factory=LastEvaluated, init=False)
     _fingerprint: Fingerprint = field(init=False)
     _trust: dict[tuple[Stage, str], int] = field(default_factory=dict, init=False)
     """How often an evaluator may still break before it must prove on the seed that it works."""
@@ -158,7 +158,7 @@ class Worker:
             job.allowance,
             job.parents,
             evaluating,
-            self._again if evaluating and self._sandbox.name != "none" else None,
+            self._last if evaluating and self._sandbox.name != "none" else None,
         ) as workspace:
             match job.stage:
                 case Stage.MUTATE:
@@ -177,35 +177,33 @@ class Worker:
 
     def _contested(self, job: Job, challenge: Challenge, rng: random.Random) -> Contest:
         """Measure two programs in turns until it is settled which is better."""
-        with ExitStack() as stack:
-            own, rival = (
-                stack.enter_context(
-                    checked_out(commit, self._folder, self.spec.target, self._repository, self._evaluations, 0)
-                )
-                for commit in (job.base, challenge.commit)
-            )
 
-            def measured(workspace: Checkout) -> tuple[Measurement, ...]:
-                found: list[Measurement] = []
-                for stage, name in self.spec.plugins:
-                    if stage is Stage.BENCHMARK:
-                        secret = number(self.spec.seed, "evaluation", name)
-                        plugin = cast(Benchmark, self._plugin(stage, name))
-                        with boundary(EvaluatorFault, f"{stage} {name!r}"):
-                            measurements = plugin.measure(replace(workspace, evaluation_seed=secret), rng)
-                        found += checked_measurements(measurements, self.spec.target)
-                return tuple(found)
+        def turn(commit: Commit, refusals: tuple[type[Exception], ...]) -> tuple[Measurement, ...]:
+            try:
+                return self._measured_anew(commit, rng)
+            except refusals as fault:  # it was measured before: no word about the programs
+                raise Void(f"commit {commit[:10]}, which was measured before, is not now: {fault}") from fault
 
-            def of_rival() -> tuple[Measurement, ...]:
-                try:
-                    return measured(rival)
-                except (Refused, Unevaluated) as fault:
-                    raise Void(f"{challenge.rival}, which was measured before, is not now: {fault}") from fault
+        return contest(
+            challenge,
+            self.spec.target.objectives,
+            self.spec.min_effect,
+            own=lambda: turn(job.base, (Unevaluated,)),
+            rival=lambda: turn(challenge.commit, (Unevaluated, Refused)),
+            rng=rng,
+        )
 
-            with self._guarded(own), self._guarded(rival):
-                return contest(
-                    challenge, self.spec.target.objectives, self.spec.min_effect, lambda: measured(own), of_rival, rng
-                )
+    def _measured_anew(self, commit: Commit, rng: random.Random) -> tuple[Measurement, ...]:
+        """One run of every benchmark, each in a workspace of its own: nothing passes from one run to the next."""
+        found: list[Measurement] = []
+        for stage, name in self.spec.plugins:
+            if stage is Stage.BENCHMARK:
+                plugin = cast(Benchmark, self._plugin(stage, name))
+                place = (self._folder, self.spec.target, self._repository, self._evaluations)
+                secret = number(self.spec.seed, "evaluation", name)
+                with checked_out(commit, *place, secret) as workspace, self._guarded(workspace):
+                    found += checked_measurements(plugin.measure(workspace, rng), self.spec.target)
+        return tuple(found)
 
     def _warmed(self) -> Sandbox:
         """The sandbox, with what the target names imported beforehand, where that is as safe."""

@@ -139,13 +139,13 @@ def checked_out(
     allowance: Allowance = UNLIMITED,
     parents: tuple[Commit, ...] = (),
     evaluating: bool = True,
-    again: Again | None = None,
+    last: LastEvaluated | None = None,
 ) -> Iterator[Checkout]:
     """A fresh workspace at ``commit`` in a new folder below ``under``, removed at the end.
 
-    ``again``: for evaluations that leave the program as it is; one that ends without an exception has.
+    ``last``: for evaluations that leave the program as it is; one that ends without an exception has.
     """
-    folder = again.taken(commit) if again else None
+    folder = last.taken(commit) if last else None
     if folder is None:
         folder = Path(tempfile.mkdtemp(dir=under))
     try:
@@ -159,14 +159,14 @@ def checked_out(
     except BaseException:
         _remove(folder)
         raise
-    if again:
-        again.left(commit, folder)
+    if last:
+        last.left(commit, folder)
     else:
         _remove(folder)
 
 
 @dataclass(slots=True)
-class Again:
+class LastEvaluated:
     """The program that was evaluated last, for its next evaluation: often the same one's, by another evaluator."""
 
     _commit: Commit | None = None

@@ -8,15 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toys import make_target
+from toys import BENCHMARK, make_target
 
 from raysearch.config.targets import load_target, snapshot_target
-from raysearch.errors import EvaluatorFault, MutatorFault
+from raysearch.errors import EvaluatorFault, MutatorFault, Void
 from raysearch.plugins import PluginSpec
 from raysearch.repository import Repository
 from raysearch.run.folder import RunFolder
 from raysearch.run.search import create
-from raysearch.types import SEED, AttemptId, Change, Commit, Job, Measurement, Stage, Verdict
+from raysearch.types import (
+    CONFIRMATION,
+    SEED,
+    AttemptId,
+    Challenge,
+    Change,
+    Commit,
+    Contest,
+    Job,
+    Measurement,
+    Stage,
+    Verdict,
+)
 from raysearch.worker import Worker, WorkerSpec
 
 TOYS = str(Path(__file__).with_name("toys.py"))
@@ -128,6 +140,46 @@ def test_an_evaluator_that_breaks_on_the_seed_too_is_to_blame(tmp_path: Path) ->
             result = worker.perform(Job(AttemptId(attempt), Stage.JUDGE, "accuracy", committed(worker, "9"))).result
             assert isinstance(result, EvaluatorFault)
             assert "exit status 3" in str(result)
+
+
+REMEMBERS = BENCHMARK.replace(
+    "x = float(",
+    """kept = pathlib.Path(a.result).parent / "kept"
+runs = len(kept.read_text()) if kept.exists() else 0
+kept.write_text("." * (runs + 1))
+x = runs + float(""",
+)
+
+
+def challenged(worker: Worker, own: str, rival: str, pairs_max: int = 3) -> Job:
+    challenge = Challenge(AttemptId(1), committed(worker, rival), 0.01, pairs_max, 60.0)
+    return Job(AttemptId(2), Stage.BENCHMARK, CONFIRMATION, committed(worker, own), challenge=challenge)
+
+
+def test_two_programs_in_turns(worker: Worker) -> None:
+    result = worker.perform(challenged(worker, "9", "8")).result
+    assert isinstance(result, Contest)
+    assert result.verdict == "better"
+    assert [(m.name, m.samples[0]) for m in result.measurements] == [("near", -1.0), ("small", 9.0)]
+
+
+def test_nothing_passes_from_one_run_of_a_contest_to_the_next(tmp_path: Path) -> None:
+    for worker in opened(tmp_path, benchmark=REMEMBERS):
+        noisy = [replace(objective, deterministic=False) for objective in worker.spec.target.objectives]
+        target = replace(worker.spec.target, objectives=tuple(noisy))
+        other = Worker(replace(worker.spec, target=target))
+        result = other.perform(challenged(worker, "9", "8", pairs_max=4)).result
+        assert isinstance(result, Contest)
+        assert [set(m.samples) for m in result.measurements] == [{-1.0}, {9.0}]
+        other.close()
+
+
+def test_a_program_that_was_measured_and_now_is_not_is_measured_again(worker: Worker) -> None:
+    for job in (challenged(worker, "garbage", "8"), challenged(worker, "9", "garbage")):
+        result = worker.perform(job).result
+        assert isinstance(result, Void)
+        assert result.retryable
+        assert "which was measured before" in str(result)
 
 
 def test_without_a_seed_an_evaluator_is_trusted_once_it_has_worked(tmp_path: Path) -> None:

@@ -57,14 +57,16 @@ deterministic = true
 """
 
 
-def make_target(folder: Path, *, seed: str | None = "5", target_toml: str = "", checker: str = CHECKER) -> Path:
+def make_target(
+    folder: Path, *, seed: str | None = "5", target_toml: str = "", checker: str = CHECKER, benchmark: str = BENCHMARK
+) -> Path:
     """Write a target: ``x.txt`` should hold a number near 10, and small."""
     files = {
         "OBJECTIVE.md": "Make the number in x.txt near 10, yet small.\n",
         "README.md": "A toy.\n",
         "reference/x.txt": "10\n",
         "accuracy_checker/checker.py": dedent(checker),
-        "benchmark/benchmark.py": dedent(BENCHMARK),
+        "benchmark/benchmark.py": dedent(benchmark),
         "objectives.toml": OBJECTIVES,
         "target.toml": target_toml or '[candidate]\neditable = ["x.txt"]\n[audit]\ntraced = false\n',
     }

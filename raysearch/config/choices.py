@@ -11,8 +11,8 @@ from raysearch.config.toml import Keys
 from raysearch.errors import nearest
 
 _GROUP = {"mutator": "mutators", "judge": "judges", "benchmark": "benchmarks"}
-AUDITS = ("audit", "traced", "holdout")
-"""Judges that stand in places of their own: before the program is run at all, and, the latter two, at the end."""
+FIRST, LAST = ("audit",), ("traced", "holdout")
+"""Gates against cheating: before a program is run at all, and at the end, if it would stand on the frontier."""
 AUTO = "auto"
 """In the place of mutators: those that need no model and suit the target."""
 _OWN = {"judge": "accuracy", "benchmark": "benchmark"}
@@ -44,14 +44,18 @@ def mutators(settings: Settings) -> tuple[Choice, ...]:
 
 def judges(settings: Settings) -> tuple[Choice, ...]:
     """The target's accuracy checker, then the extra ones in the order of their sections."""
-    return tuple(choice for choice in _evaluators("judge", settings.judge) if choice.name not in AUDITS)
+    return tuple(choice for choice in _evaluators("judge", settings.judge) if choice.name not in FIRST + LAST)
 
 
-def audits(settings: Settings) -> tuple[Choice, ...]:
-    """Of the gates against cheating those that are on."""
-    on = settings.audit
-    chosen = [name for name, wanted in zip(AUDITS, (on.static, on.traced, on.holdout), strict=True) if wanted]
-    return tuple(_chosen("judge", name, settings.judge) for name in chosen)
+def first_gates(settings: Settings) -> tuple[Choice, ...]:
+    """Of the gates `FIRST` those that are on."""
+    return tuple(_chosen("judge", name, settings.judge) for name in FIRST if settings.audit.static)
+
+
+def last_gates(settings: Settings) -> tuple[Choice, ...]:
+    """Of the gates `LAST` those that are on."""
+    on = dict(zip(LAST, (settings.audit.traced, settings.audit.holdout), strict=True))
+    return tuple(_chosen("judge", name, settings.judge) for name in LAST if on[name])
 
 
 def benchmarks(settings: Settings) -> tuple[Choice, ...]:

@@ -135,7 +135,7 @@ class Imagined:
             target=target.name,
             target_digest=target.digest,
             objectives=target.objectives,
-            plan=replace(plan_of(replace(search, audits=()), target), confirmation=None),
+            plan=replace(plan_of(replace(search, first=(), last=()), target), confirmation=None),
             origin=origin,
             origin_tree=tree,
             seeded=target.seed is not None,

@@ -42,8 +42,6 @@ from raysearch.target import Target
 from raysearch.types import AttemptId, Commit, Confirmation, Limits, Plan, Stage, Step
 from raysearch.worker import Worker, WorkerSpec
 
-STATIC = "audit"
-"""The one of the gates against cheating that every program goes through, before it is run."""
 SpecMap = Mapping[tuple[Stage, str], PluginSpec]
 
 
@@ -59,8 +57,10 @@ class Search:
     steps: tuple[tuple[Stage, str, float], ...]
     """Judges, then benchmarks, beside the target's own: stage, name, seconds allowed."""
     limits: Limits
-    audits: tuple[tuple[str, float], ...] = ()
-    """Gates against cheating: name, seconds allowed."""
+    first: tuple[Step, ...] = ()
+    """Gates before the target's own, and..."""
+    last: tuple[Step, ...] = ()
+    """...gates for those that would stand on the frontier."""
     mutate_timeout_s: float = 3600.0
     retries_max: int = 2
     confirmation: Confirmation | None = None
@@ -167,11 +167,10 @@ def started(folder: RunFolder, search: Search, target: Target, repository: Repos
 
 def plan_of(search: Search, target: Target) -> Plan:
     """What every attempt goes through, cheapest first."""
-    audits = [Step(Stage.JUDGE, name, timeout_s) for name, timeout_s in search.audits]
     extra = [Step(stage, name, timeout_s) for stage, name, timeout_s in search.steps]
     return Plan(
         steps=(
-            *(step for step in audits if step.plugin == STATIC),
+            *search.first,
             Step(Stage.JUDGE, "accuracy", target.checker.timeout_s, target.checker.digest),
             *(step for step in extra if step.stage is Stage.JUDGE),
             Step(Stage.BENCHMARK, "benchmark", target.benchmark.timeout_s, target.benchmark.digest),
@@ -181,7 +180,7 @@ def plan_of(search: Search, target: Target) -> Plan:
         retries_max=search.retries_max,
         environment=_environment(target),
         confirmation=search.confirmation,
-        final=tuple(step for step in audits if step.plugin != STATIC),
+        final=search.last,
     )
 
 

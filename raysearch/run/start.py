@@ -26,7 +26,7 @@ from raysearch.run.named import CHANGEABLE
 from raysearch.run.search import Search, create, drive
 from raysearch.state import State
 from raysearch.target import Target
-from raysearch.types import Confirmation, Limits, Stage
+from raysearch.types import Confirmation, Limits, Stage, Step
 
 CHILDREN_PER_GENERATION = 2
 """Where ``max_generations`` is given alone."""
@@ -123,7 +123,8 @@ def resolve(configuration: Configuration, target: Target) -> Search:
     policy = choices.policy(settings)
     mutators = choices.mutators(settings)
     judges, benchmarks = choices.judges(settings), choices.benchmarks(settings)
-    audits = [choice for choice in choices.audits(settings) if choice.name != "traced" or target.audit.traced]
+    first, last = choices.first_gates(settings), choices.last_gates(settings)
+    last = tuple(choice for choice in last if choice.name != "traced" or target.audit.traced)
     offers: dict[str, object] = {"mutators": tuple(choice.name for choice in mutators)}
     if settings.limits.max_rounds is not None:
         offers["max_rounds"] = settings.limits.max_rounds
@@ -136,7 +137,11 @@ def resolve(configuration: Configuration, target: Target) -> Search:
     agents.require_no_secret(configuration)
     plugins: dict[tuple[Stage, str], PluginSpec] = {}
     wishes: dict[Stage, dict[str, float]] = {stage: {} for stage in Stage}
-    for stage, group in ((Stage.MUTATE, mutators), (Stage.JUDGE, (*judges, *audits)), (Stage.BENCHMARK, benchmarks)):
+    for stage, group in (
+        (Stage.MUTATE, mutators),
+        (Stage.JUDGE, (*judges, *first, *last)),
+        (Stage.BENCHMARK, benchmarks),
+    ):
         for choice in group:
             found = _checked(configuration, choice)
             told = agents.told(found, settings, [judge.name for judge in judges])
@@ -152,7 +157,8 @@ def resolve(configuration: Configuration, target: Target) -> Search:
         offers=offers,
         plugins=plugins,
         steps=tuple((stage, choice.name, choice.timeout_s or 3600.0) for stage, choice in extra),
-        audits=tuple((choice.name, choice.timeout_s or 3600.0) for choice in audits),
+        first=_gates(first),
+        last=_gates(last),
         limits=_limits(settings),
         mutate_timeout_s=settings.limits.mutate_timeout_s,
         retries_max=settings.limits.retries_max,
@@ -164,6 +170,10 @@ def resolve(configuration: Configuration, target: Target) -> Search:
         push_to=settings.run.push_to,
         servers=serving.servers(settings),
     )
+
+
+def _gates(chosen: Sequence[Choice]) -> tuple[Step, ...]:
+    return tuple(Step(Stage.JUDGE, choice.name, choice.timeout_s or 3600.0) for choice in chosen)
 
 
 def _confirmation(settings: Settings) -> Confirmation | None:

@@ -29,7 +29,6 @@ def compare(
     objective: Objective,
     *,
     confidence: float = 0.95,
-    deterministic: bool = False,
 ) -> Relation:
     """How ``one`` stands to ``other``, samples of ``objective`` each.
 
@@ -37,13 +36,13 @@ def compare(
     medians differ by more than the noise, and the interval of the shift (`shift_interval`, on the logarithms if all
     are positive) lies on that side of 0. ``equal``: the medians differ by no more than the noise; without declared
     noise, the interval leaves no difference. Where there are too few samples for an interval, declared noise alone
-    decides; without it nothing does. A ``deterministic`` objective is compared exactly, one value with the other.
+    decides; without it nothing does. A deterministic objective is compared exactly, one value with the other.
 
     ``compare(b, a)`` is the mirror image of ``compare(a, b)``, and so is the other goal. Raises `Incomparable` without
     samples, if one is not finite, or if samples of a deterministic objective differ.
     """
     a, b = finite(one, f"first {objective.name!r}"), finite(other, f"second {objective.name!r}")
-    if deterministic:
+    if objective.deterministic:
         gap = objective.sign * (single(a, objective) - single(b, objective))
         return relation(gap)
     ratio = min(*a, *b) > 0
@@ -93,14 +92,13 @@ def relations(
     objectives: Sequence[Objective],
     *,
     confidence: float = 0.95,
-    deterministic: Iterable[str] = (),
 ) -> dict[str, Relation]:
-    """`compare` for each of ``objectives``; ``deterministic`` names those that are.
+    """`compare` for each of ``objectives``.
 
     ``confidence`` is of all objectives together: each has an equal share of the error (Bonferroni). Raises
     `Incomparable` as `compare` does, and where an objective has no measurement.
     """
-    first, second, exact = {m.name: m for m in one}, {m.name: m for m in other}, set(deterministic)
+    first, second = {m.name: m for m in one}, {m.name: m for m in other}
     each = 1 - (1 - confidence) / max(len(objectives), 1)
     found: dict[str, Relation] = {}
     for objective in objectives:
@@ -111,9 +109,7 @@ def relations(
                     f"the {which} program has no measurement of {name!r}.{nearest(name, measured)} Measure it again, "
                     "with a benchmark that reports every objective"
                 )
-        found[name] = compare(
-            first[name].samples, second[name].samples, objective, confidence=each, deterministic=name in exact
-        )
+        found[name] = compare(first[name].samples, second[name].samples, objective, confidence=each)
     return found
 
 
