@@ -179,6 +179,20 @@ def test_a_folder_that_only_root_may_read_is_explained(boxed: Place) -> None:
 
 
 @needs_bubblewrap
+def test_a_commands_own_words_are_in_no_other_process(boxed: Place) -> None:
+    """A seed among an evaluator's arguments is for that process, which can forget it; its guard has forgotten it."""
+    look = """
+import glob, os, sys
+for place in glob.glob("/proc/[0-9]*/cmdline"):
+    if place != f"/proc/{os.getpid()}/cmdline":
+        print(place, open(place, "rb").read())
+"""
+    done = boxed.python(look, "--seed", "987654321")
+    assert "/proc/1/cmdline" in done.stdout
+    assert done.status == 0, done.stderr
+    assert "987654321" not in done.stdout
+
+
 def test_the_network_is_there_where_it_is_allowed(boxed: Place) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         script = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1])), 10); print('reached')"

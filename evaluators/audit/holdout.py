@@ -7,7 +7,7 @@ import random
 import statistics
 from collections.abc import Mapping, Sequence
 
-from evaluators.audit.rerun import Rerun
+from evaluators.audit.rerun import Rerun, empty
 from evaluators.command import CommandBenchmark, CommandJudge
 from raysearch.errors import Refused
 from raysearch.protocols import Workspace
@@ -87,7 +87,8 @@ class Holdout:
 
 
 def _values(workspace: Workspace, seed: int, rng: random.Random, program: str = "{candidate}") -> Values:
-    """Medians by name. Raises Refused and EvaluatorFault."""
+    """Medians by name, of a run that finds nothing of those before it. Raises Refused and EvaluatorFault."""
+    empty(workspace.scratch)
     found: Sequence[Measurement] = CommandBenchmark().measure(Rerun(workspace, seed, program), rng)
     return {measurement.name: measurement.value for measurement in found}
 

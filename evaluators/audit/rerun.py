@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,15 @@ class Rerun:
 
     def host(self, guest: Guest, *, timeout_s: float, cancel: threading.Event | None = None) -> Completed:
         return self.inner.host(guest, timeout_s=timeout_s, cancel=cancel)
+
+
+def empty(folder: Path) -> None:
+    """Remove what commands left in a scratch folder."""
+    for entry in list(folder.iterdir()):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
 
 
 def is_python(command: Sequence[str]) -> bool:

@@ -1,8 +1,7 @@
 """Keeps one command on a leash: when the owner lets go, however it died, the command's whole tree ends.
 
 A script of its own, started as ``python -I -S guard.py leash=FD [name=value ...] -- COMMAND...`` by
-`raysearch.process.guarded`. It imports next to nothing, because a guard stands beside every command (about
-5 MB and 15 ms each).
+`raysearch.process.guarded`. It imports next to nothing, because one stands beside every command (about 5 MB, 15 ms).
 
 Two ways to see the whole tree, also what called ``setsid`` or daemonised:
 
@@ -12,10 +11,10 @@ Two ways to see the whole tree, also what called ``setsid`` or daemonised:
   children or process group strikes it, and becomes the subreaper to which orphans return. On macOS, which
   has neither, only the command's process group is ended.
 
-Words on the leash, a socket. From the owner: ``T`` asks for SIGTERM, the grace, then SIGKILL; ``K`` for
-SIGKILL at once; its end (the owner's death included) is ``T``. To the owner, one a line: ``pid N`` once the
-command was started; after the whole tree is gone ``left NAME`` for everything that outlived the command by
-more than a moment, then ``end STATUS CPU_S PEAK_KB``.
+Words on the leash, a socket. From the owner: ``T`` asks for SIGTERM, the grace, then SIGKILL; ``K`` for SIGKILL at
+once; its end (the owner's death included) is ``T``. To the owner, one a line: ``pid N`` once the command was started;
+after the whole tree is gone ``left NAME`` for everything that outlived the command by more than a moment, then ``end
+STATUS CPU_S PEAK_KB``.
 """
 
 from __future__ import annotations
@@ -386,6 +385,8 @@ def main(words: list[str]) -> None:
     elif LINUX:
         libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # the command, perhaps of the same user, must not trace its guard
     guard = Guard(order, libc)
+    if guard.bars:
+        guard.bars.hide_command()
     grace_s: float | None = order.grace_s
     try:
         guard.start()
