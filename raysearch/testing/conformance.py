@@ -57,8 +57,17 @@ class MutatorConformance(OnPrograms):
     def briefs(self, other: Commit) -> Sequence[Brief]:
         """What it may be told, ``other`` being the commit of `other_program`. By default: nothing; and everything."""
         shown = Inspiration(AttemptId(1), other, {"score": -1.0}, "a better one")
-        lessons = ("accuracy: 101 was too much",)
-        return Brief(), Brief("Go further.", "accuracy: VALUE is too large", (shown,), lessons, "tried 3 and 5 before")
+        everything = Brief(
+            task="Go further.",
+            feedback="accuracy: VALUE is too large",
+            inspirations=(shown,),
+            lessons=("accuracy: 101 was too much",),
+            memory="tried 3 and 5 before",
+            parents=(shown,),
+            frontier=(shown, shown),
+            profile="half of its time: reading",
+        )
+        return Brief(), everything
 
     def test_it_returns_a_mutation(self, tmp_path: Path) -> None:
         """``mutate`` returns its own account as a `raysearch.Mutation`, whatever the brief holds."""
