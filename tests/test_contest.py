@@ -104,7 +104,7 @@ def test_a_missing_metric_is_the_evaluators_fault() -> None:
 
 
 def challenged(members: Members, own: Candidate, held: dict[CandidateId, Contest], *axes: Objective) -> int | None:
-    found = confirming.challenge(Confirmation(), members, axes or (SPEED,), own.measurements, held)
+    found = confirming.challenge(Confirmation(margin=1.0), members, axes or (SPEED,), own.measurements, held)
     return None if found is None else int(found.rival)
 
 
