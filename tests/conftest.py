@@ -30,7 +30,7 @@ SLOW = {
 """Modules that take long, or look at the whole machine, so that nothing else may run beside them."""
 
 
-PROGRAMS = {"test_agent_clis", "test_agents_whole_run", "test_model_server_vllm"}
+PROGRAMS = {"test_agent_clis", "test_agent_clis_in_runs", "test_agents_whole_run", "test_model_server_vllm"}
 """Of the slow modules, those that install real programs first."""
 
 
