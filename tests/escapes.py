@@ -52,7 +52,7 @@ for what, *arguments in tries:
     if can(what, *arguments): escaped(what.__name__)
 """,
     "read what is hidden": """
-for place in (W["hidden"], W["secret"], "/etc/shadow", "/root/.bash_history", os.path.dirname(W["hidden"])):
+for place in (W["hidden"], W["secret"], "/etc/shadow", W["home"] + "/.bash_history", os.path.dirname(W["hidden"])):
     if can(tell, place): escaped(place)
     if os.path.isdir(place) and can(os.listdir, place): escaped(place)
 """,

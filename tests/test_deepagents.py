@@ -91,10 +91,10 @@ def test_files_are_those_of_the_program(tmp_path: Path) -> None:
     secret.write_text("secret")
     files = {"answer.py": "a = 1\nb = 1\n", "notes.txt": "fixed\n", "sub/one.py": "a = 2\n", "sub/two.py": ""}
     calls = (
-        run(f"ln -s {secret} out.py; ln -s / root; ln -s answer.py in.py"),
+        run(f"ln -s {secret} out.py; ln -s / all; ln -s answer.py in.py"),
         ToolCall("read_file", {"file_path": "/out.py"}),
         ToolCall("write_file", {"file_path": "/out.py", "content": "x"}),
-        ToolCall("read_file", {"file_path": "/root/etc/hostname"}),
+        ToolCall("read_file", {"file_path": "/all/etc/hostname"}),
         ToolCall("read_file", {"file_path": str(secret)}),
         ToolCall("write_file", {"file_path": "/other.txt", "content": "mine"}),
         ToolCall("write_file", {"file_path": "/../escaped.py", "content": "x"}),

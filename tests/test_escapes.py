@@ -109,6 +109,7 @@ class World:
                 "candidate": inside(self.candidate),
                 "scratch": inside(self.scratch),
                 "secret": str(self.secret),
+                "home": str(Path.home()),
                 "hidden": str(self.hidden),
                 "victim": self.victim.pid,
                 "port": self.tcp.getsockname()[1],
