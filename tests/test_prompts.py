@@ -74,6 +74,15 @@ FULL: Mapping[str, Mapping[str, object]] = {
         "before": "the target's seed program",
         "change": "--- a/server.py\n+++ b/server.py\n+if request == b'bench': return CACHED",
     },
+    "red_team": {
+        **GOAL,
+        "gates": gates(["accuracy"]),
+        "before": "the target's seed program",
+        "editable": ["*.py", "lib/**"],
+        "rules": ["network: uses the network"],
+        "signs": ["sleeping: server.py:12: waits: time.sleep(0)"],
+        "change": "--- a/server.py\n+++ b/server.py\n+if request == b'bench': return CACHED",
+    },
     "planner": {
         **GOAL,
         "count": 3,
@@ -114,6 +123,7 @@ FEWEST: Mapping[str, Mapping[str, object]] = {
         "blank": True,
     },
     "judge": {**FULL["judge"], "change": ""},
+    "red_team": {**FULL["red_team"], "change": "", "rules": [], "signs": []},
 }
 
 

@@ -34,6 +34,23 @@ class Review(ReplyForm):
     evidence: Annotated[tuple[Quote, ...], Field(max_length=50)] = ()
 
 
+class Suspicion(ReplyForm):
+    """One way in which a program may cheat, with what would prove it."""
+
+    what: Line = Field(description="what it does, and what that makes worthless")
+    evidence: Annotated[tuple[Quote, ...], Field(max_length=20)] = ()
+    sure: bool = Field(default=False, description="true only where no honest reading of the quoted lines is left")
+    checker_seed: Annotated[int, Field(ge=0, lt=2**63)] | None = Field(
+        default=None, description="a --seed of the accuracy checker with which it would refuse the program, if known"
+    )
+
+
+class Attack(ReplyForm):
+    """A red team's reply; empty where it found nothing."""
+
+    suspicions: Annotated[tuple[Suspicion, ...], Field(max_length=50)]
+
+
 class Direction(ReplyForm):
     """Something that a search could try."""
 
@@ -89,6 +106,7 @@ class Role:
 ROLES: Mapping[str, Role] = {
     "implementer": Role(Permission.EDIT),
     "judge": Role(Permission.READ, Review),
+    "red_team": Role(Permission.READ, Attack),
     "planner": Role(Permission.READ, Plan),
     "profiler": Role(Permission.READ, Findings),
     "performance_evaluator": Role(Permission.READ, Explanation),

@@ -14,7 +14,7 @@ from raysearch.errors import RaysearchError, nearest
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-ROLES = ("implementer", "judge", "planner", "profiler", "performance_evaluator", "lessons_writer")
+ROLES = ("implementer", "judge", "red_team", "planner", "profiler", "performance_evaluator", "lessons_writer")
 Backend = Literal["", "cpu", "cuda", "metal", "rocm"]
 Modality = Literal[
     "",
@@ -37,6 +37,8 @@ _KINDS = {
     "modality": ("modalities", MODALITIES),
     "interface": ("interfaces", INTERFACES),
 }
+_AS = {"red_team": "judge"}
+"""Roles that are told of a kind of program what another one is."""
 _TEMPLATES = Path(__file__).with_name("templates")
 _BACKTICKS = re.compile(r"`{3,}")
 _GAP = re.compile(r"\n{3,}")
@@ -95,7 +97,7 @@ def _fragment(kind: str, name: str, role: str) -> str:
     folder, known = _KINDS[kind]
     if name not in known:
         raise PromptError(f"no {kind} is called {name!r}.{nearest(name, known)}")
-    own = f"{folder}/{name}.{role}.j2"
+    own = f"{folder}/{name}.{_AS.get(role, role)}.j2"
     return _rendered(own if (_TEMPLATES / own).is_file() else f"{folder}/{name}.j2", {})
 
 
