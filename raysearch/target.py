@@ -70,6 +70,16 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
+class Baseline:
+    """A program that others are compared with: of the same shape as the seed, and subject to the same gates."""
+
+    name: str
+    folder: Path
+    why: str = ""
+    """What it stands for, in words."""
+
+
+@dataclass(frozen=True, slots=True)
 class AuditRules:
     """What a target wants of the cheating audit (`evaluators.audit`)."""
 
@@ -100,6 +110,7 @@ class Target:
     """Glob patterns, relative to the program's folder, of the paths that may change."""
     tunables: tuple[Tunable, ...] = ()
     recipes: tuple[Recipe, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables set for candidate, checker and benchmark."""
     limits: SandboxLimits = SandboxLimits()

@@ -13,7 +13,7 @@ from raysearch.config.toml import shown
 from raysearch.errors import TargetError, nearest
 
 OBJECTIVE, REFERENCE, CHECKER, BENCHMARK = "OBJECTIVE.md", "reference", "accuracy_checker", "benchmark"
-SEED, RECIPES = "seed", "recipes"
+SEED, RECIPES, BASELINES = "seed", "recipes", "baselines"
 FOLDER_OF = {"checker": CHECKER, "benchmark": BENCHMARK}
 _SCRIPTS = {"checker": ("checker.py", "check.py", "run.sh"), "benchmark": ("benchmark.py", "bench.py", "run.sh")}
 

@@ -190,6 +190,29 @@ class TunableTable(Table):
         return "low of a log tunable must be above 0." if self.kind == "log" and self.low <= 0 else ""
 
 
+class BaselineTable(Table):
+    """``[[baselines]]``: a program that is measured beside the seed."""
+
+    name: str
+    path: str
+    """Of a folder, relative to the target's."""
+    why: str = ""
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, name: str) -> str:
+        if not NAME.fullmatch(name) or name.endswith((".", ".lock")) or ".." in name or name == "__pycache__":
+            raise ValueError("should be made of letters, digits, '_', '-' and single '.', 64 at most")
+        return name
+
+    @field_validator("path")
+    @classmethod
+    def _inside(cls, path: str) -> str:
+        if not is_inside(path) or not PurePosixPath(path).parts:
+            raise ValueError("should be the path of a folder inside the target's")
+        return path
+
+
 class TargetFile(Table):
     """``target.toml``. Every part may be absent."""
 
@@ -203,6 +226,7 @@ class TargetFile(Table):
     environment: dict[str, str] = Field(default_factory=dict)
     resources: ResourcesTable = ResourcesTable()
     tunables: Annotated[tuple[TunableTable, ...], Field(strict=False, max_length=1000)] = ()
+    baselines: Annotated[tuple[BaselineTable, ...], Field(strict=False, max_length=100)] = ()
     check: CheckTable = CheckTable()
 
     @field_validator("name")
@@ -283,6 +307,12 @@ def read_target_file(path: Path, problems: list[str]) -> TargetFile:
         twice = "declared twice." if names.index(names[index]) < index else ""
         if problem := tunable.problem() or twice:
             problems.append(f"{document.where(('tunables', index))}: tunable {tunable.name!r}: {problem}")
+    called = [baseline.name for baseline in found.baselines]
+    problems += [
+        f"{document.where(('baselines', index))}: baseline {name!r} is declared twice."
+        for index, name in enumerate(called)
+        if name in called[:index]
+    ]
     return found
 
 

@@ -11,7 +11,7 @@
     ├── objectives.toml     (optional) axes of the search; without it, --objective NAME:max|min
     ├── seed/               (optional) the first program; without it the search starts from an empty folder
     ├── recipes/            (optional) patches for the mutator `recipes`, and recipes.toml, which lists them
-    └── target.toml         (optional) commands, limits, tunables, environment, resources
+    └── target.toml         (optional) commands, limits, tunables, baselines, environment, resources
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from raysearch.config import folders
+from raysearch.config.baselines import baselines_of, parts_of, table_of
+from raysearch.config.constraints import with_constraints
 from raysearch.config.digests import Part, combined, copy, digest, size_bytes
 from raysearch.config.folders import BENCHMARK, CHECKER, OBJECTIVE, RECIPES, REFERENCE, SEED
 from raysearch.config.problems import together
@@ -75,6 +77,14 @@ def target_from_parts(ref: Path, acc_checker: Path, bench: Path, objectives: Seq
         return _load(_Places(ref.parent, ref, acc_checker, bench), objectives)
 
 
+def constrained(target: Target, constraints: Sequence[str]) -> Target:
+    """``target`` with rules of a run's own at the end of its objective. Raises TargetError."""
+    if not constraints:
+        return target
+    with _readable():
+        return _with_digests(replace(target, objective=with_constraints(target.objective, constraints)))
+
+
 @contextmanager
 def _readable() -> Iterator[None]:
     """What cannot even be looked at, such as a path that is too long, is the target's fault."""
@@ -96,6 +106,7 @@ def _load(places: _Places, flags: Sequence[str]) -> Target:
     objectives = _objectives(root, flags, problems)
     seed = _seed(root / SEED, file, problems)
     recipes = read_recipes(root / RECIPES, problems)
+    baselines = baselines_of(root, file, problems)
     if problems:
         raise TargetError(together(f"target {shown(root)}", problems))
     target = Target(
@@ -110,6 +121,7 @@ def _load(places: _Places, flags: Sequence[str]) -> Target:
         editable=file.candidate.editable,
         tunables=tuple(tunable.tunable() for tunable in file.tunables),
         recipes=recipes,
+        baselines=baselines,
         environment=dict(file.environment),
         limits=file.limits.limits(),
         audit=file.audit.rules(),
@@ -208,6 +220,8 @@ def _with_digests(target: Target) -> Target:
         repr(rules),
         repr(resources),
         *([digest(Part(target.root / RECIPES))] if target.recipes else []),
+        *(combined(name, digest(part)) for name, part in parts_of(target).items()),
+        *(baseline.why for baseline in target.baselines),
         *([repr(target.warm)] if target.warm else []),
         *([repr(target.audit)] if target.audit != AuditRules() else []),
     )
@@ -234,6 +248,7 @@ def snapshot_target(target: Target, into: Path) -> Target:
         BENCHMARK: _part(target.benchmark, target.checker, target),
         **({SEED: Part(target.seed)} if target.seed else {}),
         **({RECIPES: Part(target.root / RECIPES)} if target.recipes else {}),
+        **parts_of(target),
     }
     for part in parts.values():
         if not part.only and into.resolve().is_relative_to(part.folder.resolve()):
@@ -292,6 +307,7 @@ def _target_toml(target: Target) -> str:
             for role, amounts in target.resources.items()
         ),
         *(_table("[[tunables]]", asdict(tunable)) for tunable in target.tunables),
+        *(_table("[[baselines]]", table_of(baseline)) for baseline in target.baselines),
     ]
     return "\n".join(blocks)
 
