@@ -12,6 +12,7 @@ import click
 
 from raysearch.cli import completing
 from raysearch.cli.suggest import Choice
+from raysearch.errors import UserError
 
 if TYPE_CHECKING:
     from raysearch.config.layers import Configuration, Override
@@ -19,6 +20,23 @@ if TYPE_CHECKING:
 BACKENDS = ("cli", "api", "deepagents")
 PROVIDERS = ("claude", "codex", "gemini", "opencode")
 SANDBOXES = ("auto", "bubblewrap", "landlock", "none")
+DEVICES = ("cpu", "cuda", "metal", "rocm")
+MODALITIES = (
+    "text_generation",
+    "speech_to_text",
+    "text_to_speech",
+    "realtime_audio",
+    "image_generation",
+    "video_generation",
+    "kv_store",
+    "generic",
+)
+INNER_LOOPS = ("multi-agent", "single-agent")
+NO_DOCKER = (
+    "--docker: programs are not put into containers one by one: a sandbox confines them where raysearch itself runs"
+    " (--sandbox). For an image's libraries, start raysearch within it: docker run --rm -it --gpus all"
+    ' -v "$PWD":/work -w /work IMAGE raysearch run … (docs/configuration.md#containers)'
+)
 _UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 SECONDS_MAX = 1e9
@@ -66,8 +84,8 @@ def together(*options: Callable[[Decorated], Decorated]) -> Callable[[Decorated]
 
 session_flags = together(
     click.option("--max-candidates", type=int, help="Candidates to try, the seed not counted."),
-    click.option("--max-rounds", type=int, help="Rounds of the single-lineage policies."),
-    click.option("--max-generations", type=int, help="Generations of the population policies."),
+    click.option("--max-rounds", type=int, help="Rounds until the run is done."),
+    click.option("--max-generations", type=int, help="Generations until the run is done."),
     click.option("--children-per-generation", type=int, help="Candidates that make a generation."),
     click.option("--budget-time", type=Duration(), help="Time to search, over all sessions: 180, 15m, 1h30m."),
     click.option("--lanes", type=int, help="Candidates under way at once."),
@@ -98,13 +116,49 @@ part_flags = together(
 )
 """A target by its parts."""
 
+
+def _no_docker(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        raise UserError(NO_DOCKER)
+
+
+kind_flags = together(
+    click.option("--constraint", metavar="TEXT", multiple=True, help="Repeatable: a rule that everybody is told."),
+    click.option(
+        "--modality",
+        metavar="NAME",
+        type=Choice(MODALITIES),
+        help=f"What kind of program it is, for what agents are told: {', '.join(MODALITIES)}.",
+    ),
+    click.option("--backend", type=Choice(DEVICES), help="What kind of device it works on, likewise."),
+    click.option("--docker", is_flag=True, hidden=True, expose_value=False, is_eager=True, callback=_no_docker),
+)
+"""What is said of a target beside its parts."""
+
+loop_flags = together(
+    click.option("--max-retries-per-round", type=int, help="Tries of a round."),
+    click.option("--judge-every", type=int, help="Rounds from one review to the next."),
+    click.option("--official-eval-every", type=int, help="Rounds from one measurement to the next."),
+    click.option("--inner-loop", type=Choice(INNER_LOOPS), help="One agent for each role, or one for all."),
+    click.option("--no-skills", is_flag=True, default=None, help="Recommend no skills."),
+    click.option("--max-attempts-per-issue", type=int, help="Tries until an issue counts as blocked."),
+    click.option("--max-issues-per-perf-eval", type=int, help="Issues that an evaluation may file."),
+    click.option("--selection-temperature", type=float, help="Of the draw of the other parents: lower is greedier."),
+    click.option("--k-top-inspirations", type=int, help="Inspirations from the best."),
+    click.option("--k-random-inspirations", type=int, help="Inspirations from all."),
+    click.option("--bootstrap-max-attempts", type=int, help="Tries until there must be a first candidate."),
+)
+"""What belongs to one loop or another; `raysearch.run.loops` knows which."""
+
 run_flags = together(
     part_flags,
+    kind_flags,
+    loop_flags,
     click.option(
         "--outer-loop",
-        metavar="POLICY",
+        metavar="KIND",
         shell_complete=completing.policies,
-        help="Policy: a name, package.module:Class or file.py:Class.",
+        help="The search policy: a name, package.module:Class or file.py:Class.  [default: evolve]",
     ),
     click.option(
         "--mutator",

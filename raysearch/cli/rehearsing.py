@@ -9,7 +9,8 @@ import click
 
 from raysearch.cli import completing
 from raysearch.cli.options import Duration, Number, configuration_of, run_flags, session_flags
-from raysearch.cli.suggest import RUNS_DIR, Command, as_json
+from raysearch.cli.sections import SectionedCommand
+from raysearch.cli.suggest import RUNS_DIR, as_json
 
 if TYPE_CHECKING:
     from raysearch.config.layers import Configuration
@@ -22,7 +23,7 @@ MUTATE_S, JUDGE_S, BENCHMARK_S, SPREAD = 60.0, 5.0, 30.0, 0.3
 """What is assumed where nothing is known."""
 
 
-@click.command("rehearse", cls=Command)
+@click.command("rehearse", cls=SectionedCommand)
 @click.argument("target", required=False, type=click.Path())
 @run_flags
 @session_flags

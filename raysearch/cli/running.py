@@ -10,6 +10,7 @@ import click
 from raysearch.cli import completing, exits
 from raysearch.cli.options import configuration_of, overrides_of, run_flags, session_flags
 from raysearch.cli.reading import print_json
+from raysearch.cli.sections import SectionedCommand
 from raysearch.cli.suggest import RUNS_DIR, Command, as_json, runs_dir
 from raysearch.run import job
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from raysearch.config.layers import Configuration
 
 
-@click.command("run", cls=Command)
+@click.command("run", cls=SectionedCommand)
 @click.argument("target", required=False, type=click.Path())
 @run_flags
 @session_flags

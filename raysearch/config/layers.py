@@ -22,6 +22,9 @@ FLAGS: Mapping[str, str] = {
     "--acc-checker": "run.acc_checker",
     "--bench": "run.bench",
     "--objective": "run.objectives",
+    "--constraint": "run.constraints",
+    "--modality": "run.modality",
+    "--backend": "run.backend",
     "--outer-loop": "run.outer_loop",
     "--mutator": "run.mutators",
     "--seed": "run.seed",
@@ -38,7 +41,18 @@ FLAGS: Mapping[str, str] = {
     "--max-generations": "limits.max_generations",
     "--children-per-generation": "limits.children_per_generation",
     "--budget-time": "limits.budget_time_s",
+    "--max-retries-per-round": "policy.max_retries_per_round",
+    "--judge-every": "policy.judge_every",
+    "--official-eval-every": "policy.official_eval_every",
+    "--inner-loop": "policy.inner_loop",
+    "--no-skills": "policy.skills",
+    "--max-attempts-per-issue": "policy.max_attempts_per_issue",
+    "--max-issues-per-perf-eval": "policy.max_issues_per_perf_eval",
     "--frontier-bias": "policy.frontier_bias",
+    "--selection-temperature": "policy.temperature",
+    "--k-top-inspirations": "policy.k_top",
+    "--k-random-inspirations": "policy.k_random",
+    "--bootstrap-max-attempts": "policy.bootstrap_max_attempts",
     "--agent-backend": "agents.backend",
     "--cli-provider": "agents.provider",
     "--model": "agents.model",
@@ -46,6 +60,8 @@ FLAGS: Mapping[str, str] = {
     "--no-price": "agents.no_price",
 }
 """Command-line flags that stand for a key of the configuration."""
+_DENIALS = ("--no-skills",)
+"""Flags that say no to their key."""
 _PATHS = ("target", "ref", "acc_checker", "bench", "runs_dir")
 _REFERENCES = ("use", "agent")
 
@@ -91,6 +107,8 @@ def set_override(text: str) -> Override:
 
 def flag_override(flag: str, value: Any) -> Override:
     """The override of a flag of `FLAGS`."""
+    if flag in _DENIALS:
+        value = not value
     return Override(tuple(FLAGS[flag].split(".")), list(value) if isinstance(value, tuple) else value, flag)
 
 

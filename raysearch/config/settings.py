@@ -8,12 +8,26 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, field_validator
 
+from raysearch.config.perf_eval import PerfEvalTable
 from raysearch.config.prices import PriceRow
 from raysearch.config.served import ModelServerTable
 from raysearch.config.target_file import NAME
 from raysearch.config.values import Amount, Count, Finite, Patience, Seconds, Table, Texts
 
 _OBJECTIVE = re.compile(rf"{NAME.pattern}:(max|min)", re.ASCII)
+CONSTRAINT_CHARS = 10_000
+Modality = Literal[
+    "",
+    "generic",
+    "text_generation",
+    "speech_to_text",
+    "text_to_speech",
+    "realtime_audio",
+    "image_generation",
+    "video_generation",
+    "kv_store",
+]
+Backend = Literal["", "cpu", "cuda", "metal", "rocm"]
 
 
 def _plain(value: Any) -> Any:
@@ -43,6 +57,12 @@ class RunTable(Table):
     """Benchmark, a folder or a script."""
     objectives: Texts = ()
     """``NAME:max`` or ``NAME:min``, the first primary; takes the place of objectives.toml."""
+    constraints: Texts = ()
+    """Rules beside the objective; all who write or judge a program are told them, as part of it."""
+    modality: Modality = ""
+    """What kind of program it is: a paragraph of what agents are told. None for ``generic``."""
+    backend: Backend = ""
+    """On what kind of device it works: likewise."""
     outer_loop: str = "evolve"
     """The policy: an installed one's name, ``package.module:Class`` or ``path/to/file.py:Class``."""
     mutators: Annotated[Texts, Field(min_length=1)] = ("auto",)
@@ -74,6 +94,14 @@ class RunTable(Table):
             if not _OBJECTIVE.fullmatch(objective):
                 raise ValueError(f"should hold NAME:max or NAME:min, which {objective!r} is not")
         return objectives
+
+    @field_validator("constraints")
+    @classmethod
+    def _said(cls, constraints: tuple[str, ...]) -> tuple[str, ...]:
+        for text in constraints:
+            if not text.strip() or len(text) > CONSTRAINT_CHARS:
+                raise ValueError(f"should hold texts of 1 to {CONSTRAINT_CHARS:,} characters")
+        return constraints
 
     @field_validator("exp_name")
     @classmethod
@@ -242,6 +270,7 @@ class Settings(Table):
     roles: RolesTable = RolesTable()
     model_server: dict[str, ModelServerTable] = Field(default_factory=dict)
     """Models of one's own, by the name that agents call their server."""
+    perf_eval: PerfEvalTable = PerfEvalTable()
 
     @field_validator("model_server")
     @classmethod
@@ -270,4 +299,5 @@ class Settings(Table):
             found["roles", role] = getattr(self.roles, role).model_dump()
         for name, server in self.model_server.items():
             found["model_server", name] = server.model_dump()
+        found["perf_eval",] = self.perf_eval.model_dump()
         return found

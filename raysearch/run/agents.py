@@ -118,7 +118,9 @@ def told(plugin: type, settings: Settings, judges: Sequence[str]) -> dict[str, o
     if "agent" not in taken:
         return {}
     rows = {name: row.model_dump(exclude_none=True) for name, row in prices(settings).items()}
-    said = {"judges": tuple(judges), "prices": rows, "no_price": settings.agents.no_price}
+    said: dict[str, object] = {"judges": tuple(judges), "prices": rows, "no_price": settings.agents.no_price}
+    kind = {"modality": settings.run.modality, "backend": settings.run.backend}
+    said |= {name: value for name, value in kind.items() if value}
     return {name: value for name, value in said.items() if name in taken}
 
 

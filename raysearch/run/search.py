@@ -21,6 +21,7 @@ from raysearch.engine import Engine
 from raysearch.errors import LedgerError, RepositoryError, RunError, TargetError, boundary
 from raysearch.facts import RunStarted, SessionOpened
 from raysearch.ledger import FileLedger, RunLock
+from raysearch.loads import LADDER, LoadLevel
 from raysearch.plugins import PluginSpec, load
 from raysearch.pools.inline import InlinePool
 from raysearch.pools.roles import Role, preflight
@@ -73,6 +74,8 @@ class Search:
     """Git repository that results are pushed to, if any."""
     servers: tuple[ServerSpec, ...] = ()
     """Model servers that the run brings along."""
+    load_levels: tuple[LoadLevel, ...] = LADDER
+    """Loads under which a performance evaluator looks at a program; offered to the policy as well."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +13,12 @@ from raysearch.config import choices
 from raysearch.config.choices import Choice
 from raysearch.config.layers import Configuration, Override, configure, effective_configuration
 from raysearch.config.settings import Settings
-from raysearch.config.targets import load_target, snapshot_target, target_from_parts
+from raysearch.config.targets import constrained, load_target, snapshot_target, target_from_parts
 from raysearch.errors import ConfigError, RunError
-from raysearch.plugins import Kind, PluginSpec, check, check_packages, known_names, resources
+from raysearch.plugins import Kind, PluginSpec, check, check_packages, find, known_names, resources
 from raysearch.pools.roles import Role
 from raysearch.protocols import Sink
-from raysearch.run import agents, job, named, serving
+from raysearch.run import agents, job, loops, named, serving
 from raysearch.run.automatic import expanded
 from raysearch.run.folder import RunFolder
 from raysearch.run.named import CHANGEABLE
@@ -110,9 +109,10 @@ def target_of(settings: Settings) -> Target:
     """The target that the settings name. Raises TargetError or ConfigError."""
     run = settings.run
     if run.target:
-        return load_target(Path(run.target), run.objectives)
+        return constrained(load_target(Path(run.target), run.objectives), run.constraints)
     if run.ref:
-        return target_from_parts(Path(run.ref), Path(run.acc_checker), Path(run.bench), run.objectives)
+        parts = target_from_parts(Path(run.ref), Path(run.acc_checker), Path(run.bench), run.objectives)
+        return constrained(parts, run.constraints)
     raise ConfigError("no target: give TARGET, its folder, or --ref, --acc-checker and --bench")
 
 
@@ -126,14 +126,11 @@ def resolve(configuration: Configuration, target: Target) -> Search:
     first, last = choices.first_gates(settings), choices.last_gates(settings)
     last = tuple(choice for choice in last if choice.name != "traced" or target.audit.traced)
     offers: dict[str, object] = {"mutators": tuple(choice.name for choice in mutators)}
-    if settings.limits.max_rounds is not None:
-        offers["max_rounds"] = settings.limits.max_rounds
-    policy_class = _checked(configuration, policy, offers)
-    if "max_rounds" in offers and "max_rounds" not in inspect.signature(policy_class).parameters:
-        raise ConfigError(
-            f"{configuration.origin('limits', 'max_rounds')}: the policy {policy.name!r} has no rounds; limit it by"
-            " max_candidates, or by max_generations and children_per_generation"
-        )
+    limits = {key: getattr(settings.limits, key) for key in ("max_rounds", "children_per_generation")}
+    offers |= {key: value for key, value in limits.items() if value is not None}
+    offers["load_levels"] = settings.perf_eval.levels()
+    loops.require_own(configuration, policy.name, find("policies", policy.reference))
+    _checked(configuration, policy, offers)
     agents.require_no_secret(configuration)
     plugins: dict[tuple[Stage, str], PluginSpec] = {}
     wishes: dict[Stage, dict[str, float]] = {stage: {} for stage in Stage}
@@ -169,6 +166,7 @@ def resolve(configuration: Configuration, target: Target) -> Search:
         sandbox=settings.run.sandbox,
         push_to=settings.run.push_to,
         servers=serving.servers(settings),
+        load_levels=settings.perf_eval.levels(),
     )
 
 
@@ -203,7 +201,9 @@ def _limits(settings: Settings) -> Limits:
     limits = settings.limits
     attempts_max = limits.max_candidates
     if limits.max_generations is not None:
-        generations = limits.max_generations * (limits.children_per_generation or CHILDREN_PER_GENERATION)
+        said = settings.policy.get("children_per_generation")
+        children = limits.children_per_generation or (said if isinstance(said, int) else CHILDREN_PER_GENERATION)
+        generations = limits.max_generations * children
         attempts_max = min(generations, attempts_max or generations)
     return Limits(
         open_max=settings.run.lanes,
