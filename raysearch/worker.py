@@ -10,14 +10,15 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import assert_never, cast
+from typing import TypeVar, assert_never, cast
 
 from raysearch.config.integrity import Fingerprint, fingerprint, unchanged
 from raysearch.contest import contest
+from raysearch.devices import Leasing, Measuring, Session
 from raysearch.errors import (
     EvaluatorFault,
     Fault,
@@ -31,7 +32,7 @@ from raysearch.errors import (
 from raysearch.plugins import PluginSpec
 from raysearch.protocols import Answer, Benchmark, Judge, Mutator
 from raysearch.repository import Repository, TooLarge, Unfit
-from raysearch.sandbox import Sandbox, open_sandbox, warmed
+from raysearch.sandbox import Held, Sandbox, open_sandbox, warmed
 from raysearch.seeds import number, stream
 from raysearch.target import Target, may_change
 from raysearch.types import SEED, Challenge, Change, Commit, Contest, Job, Measurement, Mutation, Result, Stage, Verdict
@@ -57,6 +58,8 @@ class WorkerSpec:
     """Where what jobs leave (transcripts, profiles) is kept; nowhere if None."""
     min_effect: float = 0.02
     """Smallest gain worth claiming, as a share of the value, where two programs are measured in turns."""
+    leasing: Leasing = Leasing()
+    """Devices that measurements have to themselves."""
 
 
 @dataclass(slots=True)
@@ -72,6 +75,7 @@ class Worker:
     _sandbox: Sandbox = field(init=False)
     _evaluations: Sandbox = field(init=False)
     """Where judges and benchmarks run their commands."""
+    _measuring: Measuring = field(init=False)
 
     _last: LastEvaluated = field(default_factory=LastEvaluated, init=False)
     _fingerprint: Fingerprint = field(init=False)
@@ -85,6 +89,7 @@ class Worker:
         self._folder = Path(tempfile.mkdtemp(prefix=f"raysearch-{self.spec.run}-{os.getpid()}-"))
         self._stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
         self._evaluations = self._warmed()
+        self._measuring = Measuring(self.spec.leasing, self.spec.run)
 
     def perform(self, job: Job) -> Answer:
         """Do a job; whatever a plug-in does wrong becomes a Fault in the answer."""
@@ -121,6 +126,8 @@ class Worker:
                     self._result(seed)
             except Refused:
                 pass
+            except Void as void:  # it was not found out
+                return void
             except Fault as same:
                 log.warning("%s breaks on the seed program too: %s", job.plugin, same)
                 return fault
@@ -136,13 +143,28 @@ class Worker:
 
     def _done(self, job: Job) -> Result:
         rng = stream(self.spec.seed, job.stage, job.plugin, job.attempt, job.try_number)
+        sandbox = self._sandbox if job.stage is Stage.MUTATE else self._evaluations
+        if not self.spec.leasing.measures(job):
+            with self._measuring.aside() as hold:
+                if job.challenge is not None:
+                    return self._contested(job, job.challenge, rng, Held(sandbox, hold))
+                return self._performed(job, rng, Held(sandbox, hold))
         if job.challenge is not None:
-            return self._contested(job, job.challenge, rng)
+            # One lease: both are measured on the same devices.
+            with self._measuring.session(patience_s=self.spec.leasing.quiet_s) as session:
+                return self._contested(job, job.challenge, rng, Held(sandbox, session.lease.hold), session)
+
+        def once(session: Session) -> Result:
+            return self._performed(job, rng, Held(sandbox, session.lease.hold), session)
+
+        return self._measuring.measured(once, again=job.try_number > 0)
+
+    def _performed(self, job: Job, rng: random.Random, sandbox: Sandbox, session: Session | None = None) -> Result:
+        """Let a plug-in do it, in a workspace of its own."""
         plugin = self._plugin(job.stage, job.plugin)
         asks_as = getattr(plugin, "seed_of", job.plugin)  # a judge may ask what another evaluator asked
         secret = 0 if job.stage is Stage.MUTATE else number(self.spec.seed, "evaluation", asks_as)
         target = self.spec.target
-        sandbox = self._sandbox if job.stage is Stage.MUTATE else self._evaluations
         kept = None
         if self.spec.artifacts is not None:
             kept = self.spec.artifacts / str(job.attempt) / f"{job.stage}-{job.plugin}-{job.try_number + 1}"
@@ -165,22 +187,36 @@ class Worker:
                     mutation = cast(Mutator, plugin).mutate(workspace, job.brief, rng)
                     return self._committed(job, workspace, _checked_mutation(mutation))
                 case Stage.JUDGE:
+                    judge = cast(Judge, plugin)
                     with self._guarded(workspace):
-                        verdict = cast(Judge, plugin).judge(workspace, job.brief, rng)
-                    return _checked_verdict(verdict)
+                        verdict, told = _watched(session, lambda: judge.judge(workspace, job.brief, rng))
+                    verdict = _checked_verdict(verdict)
+                    return replace(verdict, conditions={**verdict.conditions, **told}) if told else verdict
                 case Stage.BENCHMARK:
-                    with self._guarded(workspace):
-                        measurements = cast(Benchmark, plugin).measure(workspace, rng)
-                    return checked_measurements(measurements, target)
+                    return self._measured(cast(Benchmark, plugin), workspace, rng, session)
                 case _:
                     assert_never(job.stage)
 
-    def _contested(self, job: Job, challenge: Challenge, rng: random.Random) -> Contest:
+    def _measured(
+        self, plugin: Benchmark, workspace: Checkout, rng: random.Random, session: Session | None
+    ) -> tuple[Measurement, ...]:
+        """What a benchmark says, and on which devices it was said."""
+        with self._guarded(workspace):
+            measurements, told = _watched(session, lambda: plugin.measure(workspace, rng))
+        found = checked_measurements(measurements, self.spec.target)
+        return tuple(replace(m, conditions={**m.conditions, **told}) for m in found) if told else found
+
+    def _contested(
+        self, job: Job, challenge: Challenge, rng: random.Random, sandbox: Sandbox, session: Session | None = None
+    ) -> Contest:
         """Measure two programs in turns until it is settled which is better."""
 
         def turn(commit: Commit, refusals: tuple[type[Exception], ...]) -> tuple[Measurement, ...]:
+            def anew() -> tuple[Measurement, ...]:
+                return self._measured_anew(commit, rng, sandbox, session)
+
             try:
-                return self._measured_anew(commit, rng)
+                return anew() if session is None else session.persist(anew)
             except refusals as fault:  # it was measured before: no word about the programs
                 raise Void(f"commit {commit[:10]}, which was measured before, is not now: {fault}") from fault
 
@@ -191,18 +227,21 @@ class Worker:
             own=lambda: turn(job.base, (Unevaluated,)),
             rival=lambda: turn(challenge.commit, (Unevaluated, Refused)),
             rng=rng,
+            clock=lambda: time.monotonic() - (session.lost_s if session else 0.0),
         )
 
-    def _measured_anew(self, commit: Commit, rng: random.Random) -> tuple[Measurement, ...]:
+    def _measured_anew(
+        self, commit: Commit, rng: random.Random, sandbox: Sandbox, session: Session | None
+    ) -> tuple[Measurement, ...]:
         """One run of every benchmark, each in a workspace of its own: nothing passes from one run to the next."""
         found: list[Measurement] = []
         for stage, name in self.spec.plugins:
             if stage is Stage.BENCHMARK:
                 plugin = cast(Benchmark, self._plugin(stage, name))
-                place = (self._folder, self.spec.target, self._repository, self._evaluations)
+                place = (self._folder, self.spec.target, self._repository, sandbox)
                 secret = number(self.spec.seed, "evaluation", name)
-                with checked_out(commit, *place, secret) as workspace, self._guarded(workspace):
-                    found += checked_measurements(plugin.measure(workspace, rng), self.spec.target)
+                with checked_out(commit, *place, secret) as workspace:
+                    found += self._measured(plugin, workspace, rng, session)
         return tuple(found)
 
     def _warmed(self) -> Sandbox:
@@ -259,6 +298,14 @@ class Worker:
             raise Refused(f"evaluating it changed {changed}, which is not the program's to change")
         if not self._repository.holds(workspace.path, tree):
             raise Refused("the program changed its own files while it was evaluated")
+
+
+T = TypeVar("T")
+
+
+def _watched(session: Session | None, measure: Callable[[], T]) -> tuple[T, Mapping[str, str]]:
+    """The answer, and the conditions under which it was given where devices are leased for it."""
+    return (measure(), {}) if session is None else session.run(measure)
 
 
 def _checked_mutation(mutation: object) -> Mutation:

@@ -7,6 +7,7 @@
 from raysearch.devices.contention import Contention, GpuContention, Thresholds
 from raysearch.devices.inventory import Apple, Core, Device, Gpu, Inventory, inventory
 from raysearch.devices.leases import Lease, Request, aside, leased
+from raysearch.devices.measuring import Leasing, Measuring, Session
 from raysearch.devices.watch import Watch
 
 __all__ = [
@@ -18,7 +19,10 @@ __all__ = [
     "GpuContention",
     "Inventory",
     "Lease",
+    "Leasing",
+    "Measuring",
     "Request",
+    "Session",
     "Thresholds",
     "Watch",
     "aside",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,28 +45,32 @@ class Reading:
 
 def read(cpus: Iterable[int], proc: Path = PROC) -> Reading | None:
     """Counters of ``cpus`` now; None where there are none (macOS)."""
-    wanted = {f"cpu{number}" for number in cpus}
-    idle = irq = steal = found = 0
-    try:
-        with (proc / "stat").open("rb") as file:
-            before_s = time.monotonic()
-            text = file.read()
-            at_s = (before_s + time.monotonic()) / 2
-    except OSError:
-        return None
-    for line in text.decode("ascii", "replace").splitlines():
-        name, _, rest = line.partition(" ")
-        if not name.startswith("cpu"):
-            break
-        if name in wanted:
-            times = [int(word) for word in rest.split()] + [0] * 8
-            found += 1
-            idle += times[IDLE] + times[IOWAIT]
-            irq += times[IRQ] + times[SOFTIRQ]
-            steal += times[STEAL]
+    return read_each([cpus], proc)[0]
+
+
+def read_each(groups: Iterable[Iterable[int]], proc: Path = PROC) -> list[Reading | None]:
+    """Counters of each of several groups of processors, at one moment."""
+    times: dict[str, list[int]] = {}
+    at_s = 0.0
+    with suppress(OSError), (proc / "stat").open("rb") as file:
+        before_s = time.monotonic()
+        text = file.read()
+        at_s = (before_s + time.monotonic()) / 2
+        for line in text.decode("ascii", "replace").splitlines():
+            name, _, rest = line.partition(" ")
+            if not name.startswith("cpu"):
+                break
+            times[name] = [int(word) for word in rest.split()] + [0] * 8
+    return [_summed([times[name] for cpu in cpus if (name := f"cpu{cpu}") in times], at_s) for cpus in groups]
+
+
+def _summed(found: Sequence[Sequence[int]], at_s: float) -> Reading | None:
     if not found:
         return None
-    return Reading(at_s, idle / TICKS_PER_S, irq / TICKS_PER_S, steal / TICKS_PER_S, found)
+    idle = sum(times[IDLE] + times[IOWAIT] for times in found)
+    irq = sum(times[IRQ] + times[SOFTIRQ] for times in found)
+    steal = sum(times[STEAL] for times in found)
+    return Reading(at_s, idle / TICKS_PER_S, irq / TICKS_PER_S, steal / TICKS_PER_S, len(found))
 
 
 @dataclass(frozen=True, slots=True)

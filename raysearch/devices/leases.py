@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from raysearch.devices.contention import DEFAULTS, Thresholds
-from raysearch.devices.inventory import Apple, Core, Device, Gpu, Inventory, inventory, usable_cpus
+from raysearch.devices.inventory import Apple, Core, Device, Gpu, Inventory, cores, inventory, usable_cpus
 from raysearch.devices.locks import MACHINE_FOLDER, Locks
 from raysearch.devices.provenance import provenance
 from raysearch.devices.watch import Watch, quiet_within
@@ -144,20 +144,21 @@ def leased(
 
 
 @contextmanager
-def aside(*, folder: Path = MACHINE_FOLDER, reserved: int = 0) -> Iterator[Hold]:
+def aside(*, folder: Path = MACHINE_FOLDER, reserved: int = 0, mine: Sequence[Core] = ()) -> Iterator[Hold]:
     """For work that must not disturb measurements: the calling thread, and what it starts, is kept off leased cores.
 
-    That is, off those that are leased now, and off the last ``reserved`` cores, which are those that leases take first;
-    as long as a core remains. The hold is the same for commands that do not come from this thread (warm ones).
+    That is, of ``mine`` (none: all that this thread may use) off those that are leased now, and off the last
+    ``reserved`` cores, which are those that leases take first; as long as a core remains. A core that is leased is
+    worse than one that may be. The hold is the same for commands that do not come from this thread (warm ones).
     """
-    mine = inventory().cores
+    mine = mine or cores(usable_cpus())
     locks = Locks.open(folder)
     try:
-        others = [core for core in mine[: len(mine) - reserved] if not locks.taken(core.name)]
+        free = [core for core in mine if not locks.taken(core.name)]
     finally:
         locks.close()
-    if not others:
-        others = list(mine[: max(1, len(mine) - reserved)])
+    spared = mine[: max(0, len(mine) - reserved)]
+    others = [core for core in free if core in spared] or free or spared or mine
     cpus = tuple(cpu for core in others for cpu in core.cpus) if sys.platform == "linux" else ()
     with on_cpus(cpus):
         yield Hold(cpus=cpus)
@@ -193,8 +194,8 @@ def _kinds(request: Request, here: Inventory) -> Kinds:
     if request.apple and here.apple is None:
         raise EvaluatorFault("the benchmark asks for an Apple GPU; this machine has none")
     apple: tuple[Apple, ...] = (here.apple,) if here.apple and request.apple else ()
-    cores = tuple(reversed(here.cores))  # the first has the most interrupts to attend to
-    return [(here.gpus, request.gpus), (apple, len(apple)), (cores, min(request.cores, len(cores)))]
+    last_first = tuple(reversed(here.cores))  # the first has the most interrupts to attend to
+    return [(here.gpus, request.gpus), (apple, len(apple)), (last_first, min(request.cores, len(last_first)))]
 
 
 @contextmanager
