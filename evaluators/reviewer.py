@@ -1,45 +1,41 @@
-"""A judge that is a model: it reads what makes the program differ, and may say no with evidence."""
+"""A judge that is a model, or a panel of them: it reads what makes the program differ, and may say no with evidence."""
 
 from __future__ import annotations
 
-import difflib
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from hashlib import blake2b
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from raysearch.agents.asking import Hired
+from evaluators.evidence import Sources, case, difference, quoted
+from evaluators.panel import Ballot, Panel, Rule
 from raysearch.agents.interface import Call
 from raysearch.agents.prompts import Backend, Interface, Modality, render
-from raysearch.agents.prompts.briefing import capped, gates, goal, one_line
-from raysearch.agents.roles import ROLES, Quote, Review
-from raysearch.errors import EvaluatorFault
+from raysearch.agents.prompts.briefing import capped, gates, goal
+from raysearch.agents.roles import ROLES, Review
 from raysearch.protocols import Workspace
-from raysearch.target import Target, may_change
-from raysearch.types import Brief, Case, Usage, Verdict
+from raysearch.types import Brief, Case, Verdict
 
 ROLE = "judge"
-CHANGE_CHARS = 60_000
-"""Of the difference that is shown; an agent with tools can read the rest."""
-FILE_BYTES = 1_000_000
-"""Larger files are named, not shown."""
-REMARK = "a no without evidence that stands in the files, which counts as a yes"
-QUOTE_CHARS_MIN = 8
-"""What is shorter stands in any file."""
+REMARK = "a no without evidence that stands in the program's own lines, which counts as a yes"
+REASON_CHARS = 2_000
+FEEDBACK_CHARS = 8_000
+"""Of all reasons together."""
+CASES_MAX = 50
 
 
 class Reviewer:
-    """Asks a model whether the program is honest; its yes adds nothing to what other judges say.
+    """Asks one model or several whether the program is honest; their yes adds nothing to what other judges say.
 
-    A no counts only with a quotation that stands in the program's files; one without is a yes with a remark. Judges
-    come one after the other and the first no ends an attempt, so what the accuracy checker refuses is never shown to a
-    model.
+    A no counts only with a quotation that stands in the program's files and not in the target's seed; one without is a
+    yes with a remark. Judges come one after the other and the first no ends an attempt, so what the accuracy checker
+    refuses is never shown to a model.
 
     Options
         agent, agent_options, model, effort: as of the mutator `coding`.
-        call_timeout_s: for the whole of one review.
+        panel: how many draws there are, or a table for each member (`evaluators.panel.Panel`).
+        rule: ``any`` (one no with evidence is enough) or ``majority``.
+        call_timeout_s: for the whole of one member's review.
         backend, modality, interface: what kind of program it is; each adds a paragraph to the prompt.
         prices, no_price: what the run itself says about what models cost.
     """
@@ -51,6 +47,8 @@ class Reviewer:
         agent_options: Mapping[str, object] | None = None,
         model: str = "",
         effort: str = "",
+        panel: int | Sequence[Mapping[str, object]] = 1,
+        rule: Rule = "any",
         call_timeout_s: float = 900.0,
         backend: Backend = "",
         modality: Modality = "generic",
@@ -60,21 +58,21 @@ class Reviewer:
     ) -> None:
         if not 1 <= call_timeout_s <= 1e6:
             raise ValueError(f"call_timeout_s must be from 1 to 1,000,000 seconds, not {call_timeout_s:g}")
-        self._hired = Hired(agent, agent_options, model, effort, prices, no_price)
+        self._panel = Panel(agent, agent_options, model, effort, prices, no_price, panel, rule)
         self._kind = {"backend": backend, "modality": modality, "interface": interface}
         self._timeout_s = call_timeout_s
 
     def __enter__(self) -> Reviewer:
-        self._hired.__enter__()
+        self._panel.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._hired.__exit__(kind, error, trace)
+        self._panel.__exit__(kind, error, trace)
 
     def judge(self, workspace: Workspace, brief: Brief, rng: random.Random) -> Verdict:  # noqa: ARG002 - models draw
-        """Raises AgentFault where there is no usable reply."""
+        """Raises AgentFault where there is no usable reply that would decide."""
         before, change = difference(workspace)
         values = {**goal(workspace.target), "gates": gates(["accuracy"]), "before": before, "change": change}
         prompt = render(ROLE, values, **self._kind)
@@ -86,66 +84,33 @@ class Reviewer:
             schema=Review,
             timeout_s=self._timeout_s,
         )
-        reply = self._hired.ask(workspace, prompt, call)
-        if reply.value is None:
-            raise EvaluatorFault("the agent answered a review without its verdict", reply.usage)
-        return verdict(reply.value, workspace, reply.usage)
+        sources = Sources.of(workspace)
+        ballot = self._panel.ask(workspace, prompt, call, lambda review: proved(review, sources))
+        return verdict(ballot, sources, self._panel.rule)
 
 
-def verdict(review: Review, workspace: Workspace, usage: Usage) -> Verdict:
-    """What a review amounts to, once its evidence was looked up in the program's files."""
-    cases = tuple(
-        Case(one_line(item.file, 200) or "?", False, one_line(item.quote))
-        for item in review.evidence
-        if stands(item, workspace)
-    )
-    reasons = "\n".join(capped(reason, 2000) for reason in review.reasons if reason.strip())
-    if review.passed:
-        return Verdict(True, reasons, usage=usage)
-    if not cases:
-        return Verdict(True, f"{REMARK}: {reasons or 'no reason was given'}", usage=usage)
-    quoted = "\n".join(f"{case.name}: {case.detail}" for case in cases)
-    return Verdict(False, f"{reasons or 'no reason was given'}\nEvidence:\n{quoted}", cases, usage=usage)
+def proved(review: Review, sources: Sources) -> bool:
+    """Whether it is a no with evidence."""
+    return not review.passed and bool(quoted(review.evidence, sources))
 
 
-def stands(item: Quote, workspace: Workspace) -> bool:
-    """Whether the quotation is in a file of the program, be it the one named or not; white space is not looked at."""
-    wanted = _squeezed(item.quote)
-    if len(wanted) < QUOTE_CHARS_MIN:
-        return False
-    return any(wanted in _squeezed(text) for _, text in _texts(workspace.path))
+def verdict(ballot: Ballot[Review], sources: Sources, rule: Rule) -> Verdict:
+    """What the reviews amount to, once their evidence was looked up in the program's files."""
+    told: list[str] = []
+    cases: list[Case] = []
+    for said in ballot.words:
+        reasons = _reasons(said.reply)
+        found = tuple(case(item, passed=not ballot.refused) for item in quoted(said.reply.evidence, sources))
+        if said.proved:
+            cases += found
+            listed = "\n".join(f"{each.name}: {each.detail}" for each in found)
+            told.append(f"{reasons or 'no reason was given'}\nEvidence:\n{listed}")
+        elif not ballot.refused:
+            told.append(reasons if said.reply.passed else f"{REMARK}: {reasons or 'no reason was given'}")
+    unique = tuple(dict.fromkeys(cases))[:CASES_MAX]
+    feedback = capped("\n".join(dict.fromkeys(filter(None, told))), FEEDBACK_CHARS)
+    return Verdict(not ballot.refused, feedback, unique, ballot.told(rule), ballot.usage)
 
 
-def difference(workspace: Workspace) -> tuple[str, str]:
-    """What the program is compared with, in words, and a unified diff from there."""
-    seed = workspace.target.seed
-    old = dict(_texts(seed, workspace.target)) if seed is not None else {}
-    new = dict(_texts(workspace.path, workspace.target))
-    patches = []
-    for name in sorted({*old, *new}):
-        if old.get(name) != new.get(name):
-            ends = (f"a/{name}" if name in old else "/dev/null", f"b/{name}" if name in new else "/dev/null")
-            lines = difflib.unified_diff(_lines(old.get(name)), _lines(new.get(name)), *ends, lineterm="")
-            patches.append("\n".join(lines))
-    before = "the target's seed program" if seed is not None else "an empty folder"
-    return before, capped("\n".join(patches), CHANGE_CHARS)
-
-
-def _texts(folder: Path, target: Target | None = None) -> Iterator[tuple[str, str]]:
-    """The texts of a program by path; with a target only what may change. Binary and large files are only named."""
-    for place in sorted(folder.rglob("*")):
-        name = place.relative_to(folder).as_posix()
-        if place.is_symlink() or not place.is_file() or (target and not may_change(name, target.editable)):
-            continue
-        size = place.stat().st_size
-        content = place.read_bytes()
-        named = f"({size} bytes that are not shown, {blake2b(content, digest_size=8).hexdigest()})"
-        yield name, named if b"\0" in content or size > FILE_BYTES else content.decode(errors="replace")
-
-
-def _lines(text: str | None) -> Sequence[str]:
-    return [] if text is None else text.splitlines()
-
-
-def _squeezed(text: str) -> str:
-    return " ".join(text.split())
+def _reasons(review: Review) -> str:
+    return "\n".join(capped(reason, REASON_CHARS) for reason in review.reasons if reason.strip())
