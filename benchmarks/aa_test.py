@@ -9,8 +9,7 @@ simulated: a run takes a second, times log-normal noise of 10 %, times a drift (
 standard deviation 3 %), and now and then a burst that slows the next few runs by up to half. ``--real`` runs a small
 workload on this machine instead, whose noise is its own.
 
-``library``: a short benchmark of 6 pairs, the race against what is known of the incumbent, then a duel in randomised
-ABBA blocks, of which those are the first pairs, that stops when the claim is settled. The evidence asked for is that of
+``library``: a duel in turns that coins order, which stops when the claim is settled. The evidence asked for is that of
 a fixed level for each candidate, or e-LOND's for all of them. Beside it the usual rules. For those that do not
 interleave, the incumbent was measured once, at the start, with as many repeats as a candidate has. ``paired t-test``
 has a number of pairs fixed beforehand, for 90 % power if noise were normal and known.
@@ -34,13 +33,7 @@ from raysearch.seeds import stream
 from raysearch.statistics.claims import Claim
 from raysearch.statistics.discovery import Control, level
 from raysearch.statistics.duel import Duel, orders
-from raysearch.statistics.racing import race
 
-SHORT = 6
-"""Pairs of the short benchmark."""
-RECORD = 250
-"""Of the incumbent, so many latest short runs are kept for races."""
-RACE_MISS, DUEL_MISS = 0.02, 0.03
 METRIC = "time"
 Run = Callable[[float], float]
 """One run of a program so many times as fast as the incumbent: seconds."""
@@ -89,7 +82,7 @@ def timed(workload: Callable[[int], object]) -> Run:
 
 
 class Library:
-    """Short benchmark, race, duel, discovery control."""
+    """Duel and discovery control."""
 
     def __init__(self, control: Control, alpha: float, min_effect: float, pairs_max: int) -> None:
         self.name = f"library, {control} {alpha:.3g}"
@@ -97,38 +90,28 @@ class Library:
         self.control: Control = control
         self.alpha = alpha
         self.pairs_max = pairs_max
-        self.record: list[list[float]] = []
         self.tests = self.discoveries = 0
 
     def begin(self, run: Run) -> None:
-        self.record = [[run(1.0) for _ in range(SHORT)] for _ in range(20)]
+        pass
 
     def admits(self, speed: float, run: Run, rng: random.Random) -> tuple[bool, float]:
         """Whether a candidate gets in, and the seconds that this took."""
         alpha = level(self.control, self.alpha, self.tests, self.discoveries)
-        duel, turns = Duel([self.claim], pairs_max=self.pairs_max), orders(rng)
-        self.tests += 1
-        ours: list[float] = []
-        theirs: list[float] = []
-        while not duel.settled(alpha, DUEL_MISS):
-            if len(ours) == SHORT and race(self.claim, ours, self.record, beside=theirs, miss=RACE_MISS).hopeless:
-                return False, sum(ours) + sum(theirs)
-            if next(turns):
-                a, b = run(speed), run(1.0)
+        duel, turns, took_s = Duel([self.claim], pairs_max=self.pairs_max), orders(rng), 0.0
+        while not duel.settled(alpha):
+            first = next(turns)
+            if duel.apart(alpha):
+                values = [run(speed if first else 1.0)]
+                duel.add_alone({METRIC: values[0]}, first)
             else:
-                b, a = run(1.0), run(speed)
-            duel.add({METRIC: a}, {METRIC: b})
-            ours.append(a)
-            theirs.append(b)
-        better = duel.verdict(alpha, DUEL_MISS) == "better"
+                values = [run(speed), run(1.0)] if first else [run(1.0), run(speed)][::-1]
+                duel.add({METRIC: values[0]}, {METRIC: values[1]}, first)
+            took_s += sum(values)
+        better = duel.verdict(alpha) == "better"
+        self.tests += 1
         self.discoveries += better
-        self.keep(theirs)
-        return better, sum(ours) + sum(theirs)
-
-    def keep(self, runs: Sequence[float]) -> None:
-        """``runs`` of the incumbent, in the order of time, an even number of short ones."""
-        pieces = [list(runs[i : i + SHORT]) for i in range(0, len(runs) - SHORT + 1, SHORT)]
-        self.record = [*self.record, *pieces[: len(pieces) // 2 * 2]][-RECORD:]
+        return better, took_s
 
 
 class Repeats:

@@ -1,4 +1,4 @@
-"""Discovery control, racing and dominance."""
+"""Discovery control and dominance."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
-from raysearch.statistics.claims import Claim, Incomparable
+from raysearch.statistics.claims import Incomparable
 from raysearch.statistics.discovery import accepted, level, weight
 from raysearch.statistics.dominance import MIRRORED, Relation, compare, dominance, relations
-from raysearch.statistics.racing import Race, race, run_noise, student_below, student_quantile
 from raysearch.types import Measurement, Objective
 
-TIME = Claim("time", "min", "s", 0.03)
 finite = st.floats(-1e6, 1e6)
 positive = st.floats(1e-3, 1e3)
 sets = st.one_of(st.lists(finite, min_size=1, max_size=8), st.lists(positive, min_size=1, max_size=8))
@@ -72,130 +69,6 @@ def test_the_share_of_false_discoveries_is_kept(share: float, dependent: bool) -
     assert sum(shares) / runs <= alpha + error
     if share <= 0.05 and not dependent:
         assert sum(fixed_shares) / runs > alpha + error  # each claim by itself is right, of the accepted ones few are
-
-
-# Racing.
-
-
-def mood(rng: random.Random) -> float:
-    return math.exp(rng.gauss(0, 0.05))
-
-
-def run_of(rng: random.Random, time_s: float, *, bursts: float = 0.1) -> list[float]:
-    slowed = mood(rng) * (1.5 if rng.random() < bursts else 1.0)
-    return [time_s * slowed * math.exp(rng.gauss(0, 0.1)) for _ in range(5)]
-
-
-@pytest.mark.parametrize(
-    ("runs", "rule", "bursts", "said"),
-    [
-        (60, "rank", 0.1, 0.05),
-        (100, "rank", 0.0, 0.05),
-        (10, "student", 0.0, 0.05),
-        (4, "student", 0.0, 0.05),
-        (10, "student", 0.1, 1 / 11),
-    ],
-)
-def test_a_worthwhile_gain_is_seldom_dropped(runs: int, rule: str, bursts: float, said: float) -> None:
-    rng, count, dropped, slower_dropped = random.Random(runs), 600, 0, 0
-    for _ in range(count):
-        record = [run_of(rng, 1.0, bursts=bursts) for _ in range(runs)]
-        found = race(TIME, run_of(rng, 1 / 1.03, bursts=bursts), record, miss=0.05)
-        assert (found.rule, found.runs) == (rule, runs)
-        dropped += found.hopeless
-        slower_dropped += race(TIME, run_of(rng, 2.0), record, miss=0.05).hopeless
-    assert dropped / count <= said + 2.5 * math.sqrt(said * (1 - said) / count)
-    assert slower_dropped / count > 0.5
-
-
-@pytest.mark.parametrize(
-    ("runs", "rule", "bursts", "said"),
-    [
-        (50, "rank", 0.1, 0.05),
-        (20, "rank", 0.0, 0.05),
-        (6, "student", 0.0, 0.05),
-        (4, "student", 0.0, 0.05),
-        (12, "student", 0.1, 1 / 13),
-    ],
-)
-def test_beside_the_incumbent_the_hour_does_not_matter(runs: int, rule: str, bursts: float, said: float) -> None:
-    """The record is of a time when the machine was half as slow."""
-    rng, count, dropped, slower_dropped = random.Random(runs), 600, 0, 0
-    for _ in range(count):
-        record = [run_of(rng, 0.5, bursts=bursts) for _ in range(runs)]
-        beside = run_of(rng, 1.0, bursts=bursts)
-        found = race(TIME, run_of(rng, 1 / 1.03, bursts=bursts), record, beside=beside, miss=0.05)
-        assert (found.rule, found.runs) == (rule, runs)
-        dropped += found.hopeless
-        slower_dropped += race(TIME, run_of(rng, 2.0), record, beside=beside, miss=0.05).hopeless
-    assert dropped / count <= said + 2.5 * math.sqrt(said * (1 - said) / count)
-    assert slower_dropped / count > 0.3
-
-
-def test_too_little_is_known() -> None:
-    assert race(TIME, [9.0], []) == Race(False, None, 0, "unknown", 0.02)
-    assert race(TIME, [9.0], [[1.0], [1.0]]).rule == "unknown"
-    assert race(TIME, [9.0], [[1.0], [1.0]], noise=0.1).hopeless
-    assert race(TIME, [1.1], [[1.0], [1.0]], noise=0.1) == Race(
-        False, pytest.approx(0.169, abs=0.01), 2, "declared", 0.02
-    )
-    assert not race(TIME, [1.05], [[1.0]] * 3, noise=0.1).hopeless
-    assert race(TIME, [1.05], [[1.0]] * 3).hopeless  # no variation was ever seen
-    assert race(TIME, [9.0], [], beside=[1.0]).rule == "unknown"
-    assert race(TIME, [9.0], [], beside=[1.0], noise=0.1).hopeless
-    assert not race(TIME, [1.2], [], beside=[1.0], noise=0.1).hopeless
-    assert race(TIME, [1.2], [[1.0]] * 4, beside=[1.0]).hopeless
-    assert not race(TIME, [0.0], [[1.0]] * 3).hopeless
-    assert not race(TIME, [9.0], [[0.0]] * 3).hopeless
-
-
-def test_a_deterministic_objective_needs_no_record_but_one_value() -> None:
-    size = Claim("size", "min", min_effect=0.0, deterministic=True)
-    assert [race(size, [a], [[10.0]]).hopeless for a in (9.0, 10.0, 11.0)] == [False, True, True]
-    assert [race(size, [a], [], beside=[10.0]).hopeless for a in (9.0, 10.0, 11.0)] == [False, True, True]
-    assert not race(size, [11.0], []).hopeless
-
-
-@given(
-    st.lists(positive, min_size=1, max_size=7),
-    st.lists(st.lists(positive, min_size=1, max_size=20), max_size=12),
-    st.lists(positive, max_size=3),
-    st.floats(0.01, 0.4),
-)
-def test_races_mirror(samples: list[float], record: list[list[float]], beside: list[float], miss: float) -> None:
-    less, more = Claim("x", "min", relative=False), Claim("x", "max", relative=False)
-    one = race(less, samples, record, beside=beside, miss=miss)
-    mirrored = [[-v for v in run] for run in record]
-    other = race(more, [-v for v in samples], mirrored, beside=[-v for v in beside], miss=miss)
-    assert one == other
-
-
-def test_long_runs_are_cut_and_noise_is_pooled() -> None:
-    rng = random.Random(2)
-    assert race(TIME, [1.0] * 5, [[1.0] * 14, [1.0] * 3]).runs == 3
-    programs = [[run_of(rng, time_s) for _ in range(20)] for time_s in (1.0, 5.0, 0.1)]
-    assert 0.05 < (run_noise(TIME, programs, 5) or 0) < 0.25
-    assert run_noise(TIME, [[[1.0]], [[2.0]]], 1) is None
-
-
-@pytest.mark.parametrize("bad", [[], [math.nan], [math.inf]])
-def test_races_need_numbers(bad: list[float]) -> None:
-    with pytest.raises(Incomparable, match="the candidate's 'time'"):
-        race(TIME, bad, [[1.0]])
-    with pytest.raises(Incomparable, match="run 2 of the incumbent's 'time'"):
-        race(TIME, [1.0], [[1.0], bad])
-    if bad:
-        with pytest.raises(Incomparable, match="'time' of the incumbent beside"):
-            race(TIME, [1.0], [], beside=bad)
-    with pytest.raises(ValueError, match=r"between 0 and 0\.5"):
-        race(TIME, [1.0], [[1.0]], miss=0.5)
-
-
-@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 7, 30])
-def test_students_quantiles(degrees: int) -> None:
-    for share in (0.6, 0.95, 0.999):
-        assert student_quantile(share, degrees) == pytest.approx(stats.t.ppf(share, degrees))
-    assert student_below(0.0, degrees) == pytest.approx(0.5)
 
 
 # Dominance.

@@ -2,10 +2,9 @@
 
 - `claims`: what may be claimed of one objective, and the gap between two values of it
 - `intervals`: medians, shifts and other statistics, with intervals that hold
-- `paired`: a sequential test of pairs that may be looked at after each of them
-- `duel`: a candidate against an incumbent on all objectives, in interleaved pairs
+- `paired`: a sequential test of runs in turns that may be looked at after each of them
+- `duel`: a candidate against an incumbent on all objectives, in turns
 - `discovery`: how much evidence a claim needs after so many others
-- `racing`: whether a few samples already rule a worthwhile gain out
 - `dominance`: two sets of measurements, objective by objective and together
 
 Pure functions and plain data over the standard library.

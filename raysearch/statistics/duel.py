@@ -1,4 +1,4 @@
-"""A candidate against an incumbent on all objectives, in interleaved pairs on one device."""
+"""A candidate against an incumbent on all objectives, run in turns on one device."""
 
 from __future__ import annotations
 
@@ -8,67 +8,81 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from raysearch.errors import nearest
 from raysearch.statistics.claims import Claim, Incomparable
-from raysearch.statistics.paired import ExactTest, PairedTest, Verdict
+from raysearch.statistics.paired import MISS, ExactTest, PairedTest, Verdict
 from raysearch.types import Comparison
 
 
-def orders(rng: random.Random, block: int = 2) -> Iterator[bool]:
-    """For each pair whether the candidate is measured first, without end.
-
-    A coin decides for each block of ``block`` pairs; within one the order alternates: ABBA or BAAB for 2.
-    """
+def orders(rng: random.Random) -> Iterator[bool]:
+    """For each turn whether the candidate is run first (or alone): a coin, without end."""
     while True:
-        first = rng.random() < 0.5
-        for index in range(block):
-            yield first == (index % 2 == 0)
+        yield rng.random() < 0.5
 
 
 class Duel:
-    """Interleaved pairs of a candidate (a) and an incumbent (b), measured in the order that `orders` says.
+    """A candidate (a) and an incumbent (b), run in turns in the order that `orders` says.
 
-    Measure until `settled`, asking after every pair if one likes: the error stays what it is said to be.
+    Go on until `settled`, asking after every turn if one likes: the error stays what it is said to be.
     """
 
-    __slots__ = ("_tests", "block", "pairs", "pairs_max")
+    __slots__ = ("_tests", "pairs_max", "runs")
 
-    def __init__(self, claims: Sequence[Claim], *, pairs_max: int = 2000, block: int = 2) -> None:
+    def __init__(self, claims: Sequence[Claim], *, pairs_max: int = 2000) -> None:
         names = [claim.name for claim in claims]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"a duel needs one or more claims, each with a name of its own, not {names}")
         self._tests: dict[str, PairedTest | ExactTest] = {
-            claim.name: ExactTest(claim) if claim.deterministic else PairedTest(claim, block=block) for claim in claims
+            claim.name: ExactTest(claim) if claim.deterministic else PairedTest(claim) for claim in claims
         }
-        self.block = block
         self.pairs_max = pairs_max
-        self.pairs = 0
-        """Pairs added, the last block's among them even if it is not full."""
+        self.runs = 0
+
+    @property
+    def pairs(self) -> int:
+        """Half the runs, rounded up."""
+        return (self.runs + 1) // 2
 
     @property
     def tests(self) -> Mapping[str, PairedTest | ExactTest]:
         """The evidence on each objective."""
         return self._tests
 
-    def add(self, a: Mapping[str, float], b: Mapping[str, float]) -> None:
-        """One pair: the metrics of the candidate and of the incumbent; those without a claim are ignored.
+    def add(self, a: Mapping[str, float], b: Mapping[str, float], first: bool = True) -> None:
+        """One pair: the metrics of the candidate and of the incumbent, and whether the candidate was ``first``.
 
-        Raises `Incomparable` where one is missing or not finite; nothing of the pair is then taken.
+        Those without a claim are ignored. Raises `Incomparable` where one is missing or not finite; nothing of the
+        pair is then taken.
         """
         for metrics, whose in ((a, "candidate"), (b, "incumbent")):
-            for name in self._tests:
-                if name not in metrics:
-                    raise Incomparable(
-                        f"pair {self.pairs + 1}: the {whose} has no {name!r}.{nearest(name, metrics)} "
-                        "A benchmark must report every objective each time"
-                    )
-                if not math.isfinite(metrics[name]):
-                    raise Incomparable(
-                        f"pair {self.pairs + 1}: the {whose}'s {name!r} is {metrics[name]}; only finite numbers compare"
-                    )
+            self._checked(metrics, whose)
         for name, test in self._tests.items():
-            test.add(a[name], b[name])
-        self.pairs += 1
+            test.add(a[name], b[name], first)
+        self.runs += 2
 
-    def verdict(self, alpha: float = 0.01, miss: float = 0.03) -> Verdict:
+    def add_alone(self, metrics: Mapping[str, float], own: bool) -> None:
+        """One run, of the candidate (``own``) or the incumbent, where `apart` was so. Raises as `add`."""
+        self._checked(metrics, "candidate" if own else "incumbent")
+        for name, test in self._tests.items():
+            test.add_alone(metrics[name], own)
+        self.runs += 1
+
+    def apart(self, alpha: float = 0.01, miss: float = MISS) -> bool:
+        """Whether the next turn needs one run only, for what is not settled shows which program it is of."""
+        share = alpha / len(self._tests)
+        return any(test.apart and test.verdict(share, miss) == "unsettled" for test in self._tests.values())
+
+    def _checked(self, metrics: Mapping[str, float], whose: str) -> None:
+        for name in self._tests:
+            if name not in metrics:
+                raise Incomparable(
+                    f"pair {self.pairs + 1}: the {whose} has no {name!r}.{nearest(name, metrics)} "
+                    "A benchmark must report every objective each time"
+                )
+            if not math.isfinite(metrics[name]):
+                raise Incomparable(
+                    f"pair {self.pairs + 1}: the {whose}'s {name!r} is {metrics[name]}; only finite numbers compare"
+                )
+
+    def verdict(self, alpha: float = 0.01, miss: float = MISS) -> Verdict:
         """On all objectives together.
 
         ``better``: on at least one, whatever the others say (which is what a place on a frontier needs); wrongly with
@@ -84,7 +98,7 @@ class Duel:
             return "unsettled"
         return "worse" if "worse" in found else "no_worthwhile_gain"
 
-    def settled(self, alpha: float = 0.01, miss: float = 0.03) -> bool:
+    def settled(self, alpha: float = 0.01, miss: float = MISS) -> bool:
         """Whether to stop: there is a verdict, or there are as many pairs as there may be."""
         return self.pairs >= self.pairs_max or self.verdict(alpha, miss) != "unsettled"
 
@@ -93,7 +107,7 @@ class Duel:
         return math.fsum(test.e_better / len(self._tests) for test in self._tests.values())
 
     def comparisons(
-        self, alpha: float = 0.01, miss: float = 0.03, *, confidence: float = 0.95
+        self, alpha: float = 0.01, miss: float = MISS, *, confidence: float = 0.95
     ) -> tuple[Comparison, ...]:
         """One for each objective, in the order of the claims; verdicts as in `verdict`."""
         share = alpha / len(self._tests)

@@ -1,12 +1,22 @@
-"""A sequential test of interleaved pairs that may be looked at, and stopped, after every one of them.
+"""A sequential test of runs in turns that may be looked at, and stopped, after every one of them.
 
-If candidate and incumbent are the same program, and a coin decides which of them is measured first, then the gap
-between them is as likely ``d`` as ``-d``, whatever the noise: bursts, drift and heavy tails included. For any odd
-function ``f`` chosen before the gap is known, ``exp(f(d)) / cosh(f(d)) = 1 + tanh(f(d))`` is then 1 on average, and the
-running product of such factors an e-process: the chance that it ever reaches ``1 / alpha`` is at most ``alpha`` (Ville
-1939; de la Peña 1999; Ramdas, Ruf, Larsson and Koolen 2020). Here ``f`` is linear in the gap, in units of a robust
-spread of the gaps seen before, and flat beyond `CLIP` of them (Huber 1964), so that a burst costs little. Products for
-several slopes are averaged (a mixture), from half to 64 times the slope that suits the smallest gain worth claiming.
+In each turn a coin decides which of two programs is run first. If they are the same program, then what the turn shows
+says nothing of how the coin fell, whatever the noise: bursts, drift and heavy tails included. So a bet on the coin that
+is made before it is known, ``1 + tanh(f)`` where it fell as ``f`` says and ``1 - tanh(f)`` where not, is 1 on average,
+and the running product of such factors an e-process: the chance that it ever reaches ``1 / alpha`` is at most ``alpha``
+(Ville 1939; de la Peña 1999; Ramdas, Ruf, Larsson and Koolen 2020). A turn is one of two kinds, and which is known
+before it begins:
+
+- a *pair*: both programs are run, and the bet is on the gap between them, less what running first was seen to do;
+- one run *alone*, of whichever the coin says. Where all values of the two lie apart, a single one tells which program
+  it is of, and the second run would add nothing. The gap is then twice the distance from the middle between the two.
+
+No test that holds for all noise can more than double its evidence with a coin. A pair has one, and so has a run alone:
+what is obvious costs about as many runs as the binary logarithm of one over ``alpha``.
+
+``f`` is linear in the gap, in units of a robust spread of the gaps seen before, and flat beyond `CLIP` of them (Huber
+1964), so that a burst costs little. Products for several slopes are averaged (a mixture): from half to 16 times the
+slope that suits the smallest gain worth claiming, and the steepest, which is all that bets until a spread is known.
 
 If the candidate is faster by a constant factor, gaps are symmetric about its logarithm. The same test with the gaps
 shifted by ``theta`` therefore refutes ``theta``, and since ``f`` never falls, what it does not refute is an interval: a
@@ -17,25 +27,32 @@ from __future__ import annotations
 
 import math
 import sys
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from raysearch.statistics.claims import Claim, Incomparable, finite, spread
+from raysearch.statistics.claims import Claim, Incomparable, finite, median, spread
 
 Verdict = Literal["better", "worse", "no_worthwhile_gain", "unsettled"]
 
-BETS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 64.0)
+BETS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Slopes of the mixture, in units of the smallest gain over the spread."""
-WEIGHTS = (0.1, 0.5, 0.2, 0.1, 0.05, 0.025, 0.025)
+WEIGHTS = (0.05, 0.5, 0.15, 0.1, 0.05, 0.03, 0.12)
+"""Of `BETS`, and last of `STEEPEST`."""
 LOG_WEIGHTS = tuple(math.log(weight) for weight in WEIGHTS)
 BET_MAX = 1.0
+STEEPEST = 2.0
 CLIP = 1.5
 """Beyond so many spreads a gap counts no more."""
 LEARN = 4
-"""Gaps that only teach the spread: nothing is bet on them."""
+"""Pairs from which a spread is first taken."""
 TINY = 0.1
 """The smallest gain over the spread where any gain is worth claiming."""
+MISS = 0.03
+"""Chance that a gain just worth claiming is given up."""
+ALONE_AFTER = 2
+"""So many values of both programs before one run alone may tell which it is of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,67 +61,95 @@ class Spread:
 
     size: float
     slopes: tuple[float, ...]
-    """Per ``size``. None is steeper than `BET_MAX`, so that a factor stays above 0.09."""
+    """Per ``size``. None is steeper than `STEEPEST`, so that a factor stays above 0.004."""
 
     @classmethod
     def of(cls, size: float, threshold: float) -> Spread:
         """For gaps that vary by ``size`` where a gain of ``threshold`` is worth claiming."""
         unit = BET_MAX if size == 0 else (threshold / size if threshold > 0 else TINY)
-        return cls(size, tuple(min(bet * unit, BET_MAX) for bet in BETS))
+        return cls(size, (*(min(bet * unit, BET_MAX) for bet in BETS), STEEPEST))
+
+
+UNKNOWN = Spread(0.0, (*(0.0 for _ in BETS), STEEPEST))
+"""Only the sign of a gap counts, for the steepest."""
 
 
 class PairedTest:
-    """The evidence about one claim, pair by pair.
+    """The evidence about one claim, turn by turn; turns as `raysearch.statistics.duel.orders` draws them."""
 
-    ``block`` pairs make one gap, their mean: with 2, and orders from `raysearch.statistics.duel.orders`, a block is
-    measured ABBA or BAAB, so that a drift cancels. Evidence moves when a block is full.
-    """
+    __slots__ = (
+        "_bets", "_better", "_first", "_futile", "_learn", "_pairs", "_spread", "_values", "_worse",
+        "claim", "runs",
+    )  # fmt: skip
 
-    __slots__ = ("_bets", "_better", "_block", "_futile", "_gaps", "_learn", "_open", "_spread", "_worse", "claim")
-
-    def __init__(self, claim: Claim, *, block: int = 2) -> None:
-        if block < 1:
-            raise ValueError(f"a block of {block} pairs; it must have 1 or more")
+    def __init__(self, claim: Claim) -> None:
         self.claim = claim
-        self._block = block
-        self._open: list[float] = []
-        self._gaps: list[float] = []
-        self._learn = LEARN  # gaps at which the spread is next taken
-        self._spread: Spread | None = None
+        self.runs = 0
+        self._pairs: list[tuple[float, bool]] = []
+        """Gaps as they were, and whether the candidate was first."""
+
+        self._first = 0.0  # what running first adds to the gap
+        self._learn = LEARN  # pairs at which the spread is next taken
+        self._spread = UNKNOWN
+        self._values: tuple[list[float], list[float]] = ([], [])
+        """The candidate's and the incumbent's, each in order of size."""
         self._bets: list[tuple[float, Spread]] = []
-        """Each gap on which something was bet, with the spread of those before it."""
-        self._better = [0.0] * len(BETS)  # logarithms of the products
-        self._worse = [0.0] * len(BETS)
-        self._futile = [0.0] * len(BETS)
+        """Each gap, with the spread of those before it."""
+        self._better = [0.0] * len(WEIGHTS)  # logarithms of the products
+        self._worse = [0.0] * len(WEIGHTS)
+        self._futile = [0.0] * len(WEIGHTS)
 
-    def add(self, a: float, b: float) -> None:
-        """One pair: what the candidate and what the incumbent had. Raises `Incomparable` if one is not finite."""
-        finite((a, b), f"pair {self.pairs + len(self._open) + 1} of {self.claim.name!r}")
-        self._open.append(self.claim.gap(a, b))
-        if len(self._open) == self._block:
-            self._close()
+    def add(self, a: float, b: float, first: bool = True) -> None:
+        """One pair: what the candidate and what the incumbent had, and whether the candidate was ``first``.
 
-    def _close(self) -> None:
-        gap = mean_gap(self._open)
-        self._open.clear()
-        if self._spread is not None:
-            self._bets.append((gap, self._spread))
-            above = score(gap, self._spread.size)
-            below = score(self.claim.threshold - gap, self._spread.size)
-            for index, slope in enumerate(self._spread.slopes):
-                tilt = math.tanh(slope * above)
-                self._better[index] += math.log1p(tilt)
-                self._worse[index] += math.log1p(-tilt)
-                self._futile[index] += math.log1p(math.tanh(slope * below))
-        self._gaps.append(gap)
-        if len(self._gaps) == self._learn:
+        Raises `Incomparable` if one is not finite.
+        """
+        finite((a, b), f"pair {self.pairs + 1} of {self.claim.name!r}")
+        gap = self.claim.gap(a, b)
+        self._bet(gap - self._first if first else gap + self._first, self._spread)
+        self._pairs.append((gap, first))
+        insort(self._values[0], a)
+        insort(self._values[1], b)
+        self.runs += 2
+        if len(self._pairs) == self._learn:
             self._learn = max(self._learn + 1, self._learn * 5 // 4)
-            self._spread = Spread.of(spread(self._gaps), self.claim.threshold)
+            self._first, size = position(self._pairs)
+            self._spread = Spread.of(size, self.claim.threshold)
+
+    def add_alone(self, value: float, own: bool) -> None:
+        """One run, of the candidate (``own``) or the incumbent, after `apart` said that it is enough.
+
+        Raises `Incomparable` if it is not finite; ValueError before both have values.
+        """
+        finite((value,), f"pair {self.pairs + 1} of {self.claim.name!r}")
+        if not all(self._values):
+            raise ValueError("a run alone comes after a pair")
+        twice = math.fsum(self.claim.gap(value, values[(len(values) - 1) // 2]) for values in self._values)
+        known = self._spread is not UNKNOWN
+        before = Spread.of(self._spread.size * math.sqrt(2), self.claim.threshold) if known else UNKNOWN
+        self._bet(twice if own else -twice, before)
+        insort(self._values[0 if own else 1], value)
+        self.runs += 1
 
     @property
-    def pairs(self) -> int:
-        """Pairs that count: those in full blocks."""
-        return len(self._gaps) * self._block
+    def apart(self) -> bool:
+        """Whether the values of the two programs lie farther from each other than any from its own program's."""
+        a, b = self._values
+        if min(len(a), len(b)) < ALONE_AFTER or (a[0] <= b[-1] and b[0] <= a[-1]):
+            return False
+        between = abs(self.claim.gap(a[0], b[-1]) if a[0] > b[-1] else self.claim.gap(b[0], a[-1]))
+        return math.isfinite(between) and between >= max(abs(self.claim.gap(own[-1], own[0])) for own in (a, b))
+
+    def _bet(self, gap: float, before: Spread) -> None:
+
+        self._bets.append((gap, before))
+        above = score(gap, before.size)
+        below = score(self.claim.threshold - gap, before.size)
+        for index, slope in enumerate(before.slopes):
+            tilt = math.tanh(slope * above)
+            self._better[index] += math.log1p(tilt)
+            self._worse[index] += math.log1p(-tilt)
+            self._futile[index] += math.log1p(math.tanh(slope * below))
 
     @property
     def e_better(self) -> float:
@@ -122,15 +167,21 @@ class PairedTest:
         return mixed(self._futile)
 
     @property
+    def pairs(self) -> int:
+        """Half the runs, rounded up."""
+        return (self.runs + 1) // 2
+
+    @property
     def effect(self) -> float:
         """The gain as it looks: from the mean of the gaps without the upper and lower fifth. 0 without pairs.
 
         Where the test stopped early, it looks larger than it is: the interval holds all the same.
         """
-        if not self._gaps:
+        if not self._bets:
             return 0.0
-        cut = len(self._gaps) // 5
-        return self.claim.effect(mean_gap(sorted(self._gaps)[cut : len(self._gaps) - cut]))
+        gaps = sorted(gap for gap, _ in self._bets)
+        cut = len(gaps) // 5
+        return self.claim.effect(mean_gap(gaps[cut : len(gaps) - cut]))
 
     def interval(self, alpha: float = 0.05) -> tuple[float, float]:
         """Where the gain lies: with probability ``1 - alpha`` it is in all intervals of one test, at whatever time.
@@ -142,7 +193,7 @@ class PairedTest:
         high = -refuted([(-gap, before) for gap, before in self._bets], alpha / 2)
         return self.claim.effect(low), self.claim.effect(high)
 
-    def verdict(self, alpha: float = 0.01, miss: float = 0.03) -> Verdict:
+    def verdict(self, alpha: float = 0.01, miss: float = MISS) -> Verdict:
         """What is settled.
 
         ``better``, ``worse``: a program that is not so is called so with probability ``alpha`` at most, however often
@@ -159,23 +210,42 @@ class PairedTest:
 class ExactTest:
     """`PairedTest` for a claim that is declared deterministic: the first pair settles it, any further must agree."""
 
-    __slots__ = ("_pair", "claim", "pairs")
+    __slots__ = ("_pair", "claim", "runs")
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
-        self.pairs = 0
+        self.runs = 0
         self._pair: tuple[float, float] | None = None
 
-    def add(self, a: float, b: float) -> None:
+    apart = False
+    """One pair settles it."""
+
+    def add_alone(self, value: float, own: bool) -> None:
+        """One run, of the candidate (``own``) or the incumbent. Raises as `add`; ValueError before a pair."""
+        if self._pair is None:
+            raise ValueError("a run alone comes after a pair")
+        self._agree((value, self._pair[1]) if own else (self._pair[0], value))
+        self.runs += 1
+
+    def add(self, a: float, b: float, first: bool = True) -> None:  # noqa: ARG002 - as `PairedTest`
         """One pair. Raises `Incomparable` if a value is not finite, or not what it was in the pair before."""
-        finite((a, b), f"pair {self.pairs + 1} of {self.claim.name!r}")
+        self._agree((a, b))
+        self.runs += 2
+
+    @property
+    def pairs(self) -> int:
+        """Half the runs, rounded up."""
+        return (self.runs + 1) // 2
+
+    def _agree(self, pair: tuple[float, float]) -> None:
+        a, b = pair
+        finite(pair, f"pair {self.pairs + 1} of {self.claim.name!r}")
         if self._pair is not None and self._pair != (a, b):
             raise Incomparable(
                 f"{self.claim.name!r} is declared deterministic, but one program had {self._pair[0]} and then {a}, the "
                 f"other {self._pair[1]} and then {b}; declare it as measured with noise"
             )
         self._pair = (a, b)
-        self.pairs += 1
 
     @property
     def _gap(self) -> float:
@@ -205,13 +275,24 @@ class ExactTest:
         """The gain, twice; infinite ends without pairs. ``alpha`` changes nothing."""
         return (self.effect, self.effect) if self.pairs else (-math.inf, math.inf)
 
-    def verdict(self, alpha: float = 0.01, miss: float = 0.03) -> Verdict:  # noqa: ARG002 - as `PairedTest`
+    def verdict(self, alpha: float = 0.01, miss: float = MISS) -> Verdict:  # noqa: ARG002 - as `PairedTest`
         """What is so, without error: ``alpha`` and ``miss`` change nothing."""
         if self._pair is None:
             return "unsettled"
         if self._gap < 0:
             return "worse"
         return "no_worthwhile_gain" if self.e_futile > 1 else "better"
+
+
+def position(pairs: Sequence[tuple[float, bool]]) -> tuple[float, float]:
+    """What running first adds to a gap, 0 where that is within its own doubt; and the spread of gaps beside it."""
+    firsts, seconds = ([gap for gap, first in pairs if first is which] for which in (True, False))
+    gaps = [gap for gap, _ in pairs]
+    if min(len(firsts), len(seconds)) < 2 or not all(map(math.isfinite, gaps)):
+        return 0.0, spread(gaps)
+    added = (median(firsts) - median(seconds)) / 2
+    size = spread([gap - added if first else gap + added for gap, first in pairs])
+    return (added, size) if abs(added) > 2 * size / math.sqrt(len(pairs)) else (0.0, spread(gaps))
 
 
 def refuted(bets: Sequence[tuple[float, Spread]], alpha: float) -> float:
@@ -225,7 +306,7 @@ def refuted(bets: Sequence[tuple[float, Spread]], alpha: float) -> float:
     high = math.nextafter(max(known) + reach, math.inf)
 
     def evidence(shift: float) -> float:
-        logs = [0.0] * len(BETS)
+        logs = [0.0] * len(WEIGHTS)
         for gap, before in bets:
             away = score(gap - shift, before.size)
             for index, slope in enumerate(before.slopes):
