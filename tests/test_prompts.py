@@ -29,7 +29,7 @@ from raysearch.agents.prompts.briefing import (
     told,
     tradeoffs,
 )
-from raysearch.agents.prompts.rendering import fenced, needs
+from raysearch.agents.prompts.rendering import GENERIC, fenced, needs
 from raysearch.agents.roles import ROLES as ROLE_FORMS
 from raysearch.testing.workspace import FolderWorkspace
 from raysearch.types import SEED, AttemptId, Brief, Commit, Inspiration, Objective
@@ -146,7 +146,7 @@ def test_each_kind_of_program_is_described(kind: str, names: tuple[str, ...]) ->
     """To those who write, to those who judge and to those who profile."""
     pages = []
     for name in names:
-        for role in ("implementer", "judge", "profiler"):
+        for role in ("implementer", "judge", "profiler") if name != GENERIC else ():
             chosen = {kind: name}
             text = render(role, FULL[role], **chosen).text
             plain = render(role, FULL[role]).text
@@ -154,6 +154,13 @@ def test_each_kind_of_program_is_described(kind: str, names: tuple[str, ...]) ->
             assert len(text) - len(plain) == len(added) + len("# What to know about this kind of program\n\n\n\n")
             pages.append(f"{name}, {role}\n{added}\n")
     golden.same(f"prompts/{kind}.txt", "\n".join(pages))
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_of_a_generic_program_nothing_is_said(role: str) -> None:
+    assert render(role, FULL[role], modality=GENERIC) == render(role, FULL[role])
+    with pytest.raises(PromptError, match="no backend is called 'generic'"):
+        render(role, FULL[role], backend=GENERIC)
 
 
 def test_every_template_is_used() -> None:

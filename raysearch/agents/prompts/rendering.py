@@ -39,6 +39,8 @@ _KINDS = {
 }
 _AS = {"red_team": "judge"}
 """Roles that are told of a kind of program what another one is."""
+GENERIC = "generic"
+"""The modality of which nothing is said."""
 _TEMPLATES = Path(__file__).with_name("templates")
 _BACKTICKS = re.compile(r"`{3,}")
 _GAP = re.compile(r"\n{3,}")
@@ -61,12 +63,14 @@ def render(
 ) -> Prompt:
     """The prompt of ``role``, one of `ROLES`.
 
-    ``backend``, ``modality`` and ``interface`` choose what is said about the kind of program; empty: nothing.
+    ``backend``, ``modality`` and ``interface`` choose what is said about the kind of program; empty, or the modality
+    `GENERIC`: nothing.
     ``values`` are those that `needs` names, no more and no fewer. Equal arguments give equal prompts. Raises
     PromptError.
     """
     kinds = {"backend": backend, "modality": modality, "interface": interface}
-    given = {**values, "ground": [_fragment(kind, name, role) for kind, name in kinds.items() if name]}
+    said = [(kind, name) for kind, name in kinds.items() if name and (kind, name) != ("modality", GENERIC)]
+    given = {**values, "ground": [_fragment(kind, name, role) for kind, name in said]}
     wanted = needs(role)
     for name in sorted(given.keys() - wanted):
         raise PromptError(f"the prompt of {role!r} has no use for {name!r}.{nearest(name, wanted)}")
