@@ -41,6 +41,8 @@ class Holdout:
 
     seed_of = "benchmark"
     """Whose evaluation seed this judge must be given."""
+    measures = True
+    """It compares measurements, so it needs what a benchmark needs."""
 
     def __init__(self, *, seeds: int = 4) -> None:
         self.seeds = min(max(seeds, 2), len(T_999) + 1)

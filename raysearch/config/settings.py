@@ -189,6 +189,20 @@ class AuditTable(Table):
     """The judge ``holdout``, which asks the same with inputs that nobody has seen."""
 
 
+class DevicesTable(Table):
+    """``[devices]``: what measurements have to themselves, where the benchmark asks for whole CPUs or for GPUs."""
+
+    lease: bool = True
+    """Off: benchmarks share the machine with everything else, unseen."""
+    contention: Literal["void", "warn", "off"] = "void"
+    """What comes of a disturbed measurement: it is taken again, it says so, or nobody looks."""
+    quiet_s: Patience = 300.0
+    """How long a job whose measurement was void waits for quiet, and measures again, before it counts as failed once
+    more."""
+    wait_s: Patience = 600.0
+    """How long a job waits for devices that others hold."""
+
+
 class AgentsTable(Table):
     """``[agents]``: a coding agent to write programs, and what holds for all of them. Paths are absolute once read."""
 
@@ -259,6 +273,7 @@ class Settings(Table):
     limits: LimitsTable = LimitsTable()
     confirm: ConfirmTable = ConfirmTable()
     audit: AuditTable = AuditTable()
+    devices: DevicesTable = DevicesTable()
     agents: AgentsTable = AgentsTable()
     prices: dict[str, PriceRow] = Field(default_factory=dict)
     """What models cost, by name; goes over all other prices."""
@@ -287,6 +302,7 @@ class Settings(Table):
             ("limits",): self.limits.model_dump(),
             ("confirm",): self.confirm.model_dump(),
             ("audit",): self.audit.model_dump(),
+            ("devices",): self.devices.model_dump(),
             ("agents",): self.agents.model_dump(),
             ("policy",): self.policy,
         }

@@ -71,7 +71,7 @@ class Leasing:
     def others(self) -> tuple[int, ...]:
         """Logical processors for everything else; none where nothing can be kept apart."""
         mine = cores(self.cpus or usable_cpus())
-        rest = mine[: len(mine) - self.reserved]
+        rest = mine[: max(0, len(mine) - self.reserved)]
         return tuple(cpu for core in rest for cpu in core.cpus) if self.reserved else ()
 
 

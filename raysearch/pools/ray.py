@@ -203,7 +203,8 @@ class RayPool:
         crew = self._crews[stage]
         while crew.queue and crew.idle:
             actor, job = crew.idle.popleft(), crew.queue.popleft()
-            self._busy[actor.perform.remote(job)] = _Busy(job, actor, time.monotonic() + job.timeout_s + GRACE_S)
+            allowed_s = job.timeout_s + self.spec.leasing.patience_s(job) + GRACE_S
+            self._busy[actor.perform.remote(job)] = _Busy(job, actor, time.monotonic() + allowed_s)
         self._staff(stage)
 
     def _staff(self, stage: Stage) -> None:

@@ -16,7 +16,17 @@ from raysearch.run.folder import RunFolder
 from raysearch.run.job import in_job, portable
 from raysearch.target import Target
 
-CHANGEABLE = ("limits", "roles", "run.lanes", "run.pool", "run.address", "run.sandbox", "run.push_to", "model_server")
+CHANGEABLE = (
+    "limits",
+    "roles",
+    "devices",
+    "run.lanes",
+    "run.pool",
+    "run.address",
+    "run.sandbox",
+    "run.push_to",
+    "model_server",
+)
 """What may differ from one session of a run to the next; the rest is part of what makes the run the run that it is."""
 _PLACES = ("run.exp_name", "run.runs_dir", "run.resume_named")
 """Where a run is found, not what it is."""

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import cast
 
 from raysearch.config.targets import load_target
+from raysearch.devices import Leasing
+from raysearch.devices.leases import on_cpus
 from raysearch.engine import Engine
 from raysearch.errors import LedgerError, RepositoryError, RunError, TargetError, boundary
 from raysearch.facts import RunStarted, SessionOpened
@@ -31,6 +33,7 @@ from raysearch.repository import Repository
 from raysearch.run import agents
 from raysearch.run.folder import RunFolder, sweep_scratch
 from raysearch.run.home import courier
+from raysearch.run.leasing import placed_here
 from raysearch.run.serving import pointed
 from raysearch.sandbox import cgroups, open_sandbox
 from raysearch.served.addresses import FILE
@@ -74,6 +77,8 @@ class Search:
     """Git repository that results are pushed to, if any."""
     servers: tuple[ServerSpec, ...] = ()
     """Model servers that the run brings along."""
+    leasing: Leasing = Leasing()
+    """Devices that measurements have to themselves."""
     load_levels: tuple[LoadLevel, ...] = LADDER
     """Loads under which a performance evaluator looks at a program; offered to the policy as well."""
 
@@ -102,7 +107,12 @@ def drive(
     if the journal cannot be written.
     """
     free_space(folder)
+    search = replace(search, leasing=placed_here(search.leasing, search.address))
     with ExitStack() as stack:
+        if (
+            search.leasing.crowded
+        ):  # Ray's processes, and with them all jobs that do not measure, are kept where this is
+            stack.enter_context(on_cpus(search.leasing.others))
         lock = RunLock(folder.path)
         stack.callback(lock.release)
         if search.push_to:  # leaves last but for the lock: a slow network keeps no worker alive
@@ -196,7 +206,14 @@ def _environment(target: Target) -> str:
 def _pool(folder: RunFolder, search: Search, target: Target, sandbox: str) -> Pool:
     plugins = pointed(search.plugins, folder)
     spec = WorkerSpec(
-        folder.identity, search.seed, folder.workspace, target, plugins, sandbox, artifacts=folder.attempts
+        folder.identity,
+        search.seed,
+        folder.workspace,
+        target,
+        plugins,
+        sandbox,
+        artifacts=folder.attempts,
+        leasing=search.leasing,
     )
     if search.confirmation is not None:
         spec = replace(spec, min_effect=search.confirmation.min_effect)

@@ -21,6 +21,7 @@ from raysearch.protocols import Sink
 from raysearch.run import agents, job, loops, named, serving
 from raysearch.run.automatic import expanded
 from raysearch.run.folder import RunFolder
+from raysearch.run.leasing import leasing_of
 from raysearch.run.named import CHANGEABLE
 from raysearch.run.search import Search, create, drive
 from raysearch.state import State
@@ -134,6 +135,7 @@ def resolve(configuration: Configuration, target: Target) -> Search:
     agents.require_no_secret(configuration)
     plugins: dict[tuple[Stage, str], PluginSpec] = {}
     wishes: dict[Stage, dict[str, float]] = {stage: {} for stage in Stage}
+    measuring: list[str] = []
     for stage, group in (
         (Stage.MUTATE, mutators),
         (Stage.JUDGE, (*judges, *first, *last)),
@@ -146,6 +148,9 @@ def resolve(configuration: Configuration, target: Target) -> Search:
             plugins[stage, choice.name] = _spec(choice, told)
             for name, amount in resources(found).items():
                 wishes[stage][name] = max(amount, wishes[stage].get(name, 0.0))
+            if stage is Stage.JUDGE and getattr(found, "measures", False):
+                measuring.append(choice.name)
+    roles = {stage: _role(settings, target, stage, wishes[stage]) for stage in Stage}
     extra = [(Stage.JUDGE, c) for c in judges[1:]] + [(Stage.BENCHMARK, c) for c in benchmarks[1:]]
     assert settings.run.seed is not None, "drawn at the start"
     return Search(
@@ -162,7 +167,8 @@ def resolve(configuration: Configuration, target: Target) -> Search:
         confirmation=_confirmation(settings),
         pool=settings.run.pool,
         address=settings.run.address,
-        roles={stage: _role(settings, target, stage, wishes[stage]) for stage in Stage},
+        roles=roles,
+        leasing=leasing_of(settings, roles[Stage.BENCHMARK], target.objectives, measuring),
         sandbox=settings.run.sandbox,
         push_to=settings.run.push_to,
         servers=serving.servers(settings),
