@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +54,16 @@ class Playing:
             for name in ("diff", "rewrite", "agent")
         }
         plugins[Stage.JUDGE, "reviewer"] = PluginSpec("judges", "reviewer", "reviewer", {"agent": "diff", **told})
-        self.artifacts = self.folder.attempts
-        self.worker = Worker(WorkerSpec("toy", 7, self.folder.workspace, self.target, plugins, "none", self.artifacts))
+        spec = WorkerSpec("toy", 7, self.folder.workspace, self.target, plugins, "none", self.folder.attempts)
+        self.worker = Worker(spec)
+        # Without a seed all of the program is its own, and can be quoted against it.
+        self.judging = Worker(replace(spec, target=replace(self.target, seed=None)))
         self.repository = Repository(self.folder.workspace)
         return self
 
     def __exit__(self, *reason: Any) -> None:
         self.worker.close()
+        self.judging.close()
         self.server.__exit__(*reason)
 
     def heard(self, number: int, stage: Stage, plugin: str, *said: str) -> Mutated | Judged | JobFailed:
@@ -67,13 +71,14 @@ class Playing:
         self.said, self.asked = list(said), 0
         base = self.repository.commit_of("origin")
         job = Job(AttemptId(number), stage, plugin, base, (base,), opened_at_s=1e9)
-        answer: Answer = self.worker.perform(job)
+        answer: Answer = (self.judging if stage is Stage.JUDGE else self.worker).perform(job)
         line = encode(Entry(number, 1.0, 1.0, as_fact(answer)))
         assert not set(line) & {0, 7, 27}
         fact = decode(line).fact
         assert isinstance(fact, Mutated | Judged | JobFailed)
         if isinstance(fact, JobFailed):
-            assert (fact.fault, fact.retry) == ("AgentFault", False), fact
+            assert fact.fault == "AgentFault", fact
+            assert stage is Stage.JUDGE or not fact.retry, fact
             assert fact.message
             assert fact.usage.calls == self.asked >= 1
         return fact

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,9 @@ from hypothesis import strategies as st
 from scripted_agents import FILE
 from toys import make_target
 
-from evaluators.reviewer import REMARK, Reviewer, difference, stands, verdict
+from evaluators.evidence import Sources, difference, quoted
+from evaluators.panel import Ballot, Said
+from evaluators.reviewer import REMARK, Reviewer, proved, verdict
 from raysearch.agents.interface import AgentFault
 from raysearch.agents.roles import Quote, Review
 from raysearch.facts import Judged
@@ -66,6 +67,7 @@ def test_a_no_with_evidence_is_a_no(workspace: FolderWorkspace) -> None:
         (),
         ({"file": "answer.py", "quote": "if 'benchmark' in os.environ:"},),
         ({"file": "answer.py", "quote": "VALUE"},),
+        ({"file": "answer.py", "quote": "VALUE = 3"},),  # stands in the seed, too
         ({"file": "answer.py", "quote": " \n\t "},),
         ({"file": "../../etc/passwd", "quote": "root:x:0:0:root"},),
     ],
@@ -83,10 +85,11 @@ def test_a_no_without_evidence_is_a_yes_with_a_remark(workspace: FolderWorkspace
         "if 'bench' in sys.argv[0]:\n    VALUE = 42",
         "  if 'bench'   in sys.argv[0]:  ",
         "VALUE = 42  # only for the benchmark",
+        "+if 'bench' in sys.argv[0]:\n+    VALUE = 42",
     ],
 )
 def test_white_space_and_the_files_name_are_not_looked_at(workspace: FolderWorkspace, quote: str) -> None:
-    assert stands(Quote(file="elsewhere.py", quote=quote), workspace)
+    assert Sources.of(workspace).holds(Quote(file="elsewhere.py", quote=quote))
 
 
 def test_a_yes_says_what_it_noticed(workspace: FolderWorkspace) -> None:
@@ -114,7 +117,7 @@ def test_it_is_shown_what_makes_the_program_differ(workspace: FolderWorkspace) -
     assert "root:" not in change
     made = reviewer()
     judge(made, workspace)
-    asked = made._hired._agent.calls[0]  # type: ignore[attr-defined]
+    asked = made._panel.hired[0]._agent.calls[0]  # type: ignore[attr-defined]
     assert change in asked.prompt
     assert workspace.target.objective.strip() in asked.prompt
     assert asked.role == "judge"
@@ -139,18 +142,7 @@ def test_an_agent_that_fails_is_no_verdict(workspace: FolderWorkspace) -> None:
     assert raised.value.usage.cost_usd > 0
 
 
-@dataclass(frozen=True)
-class Files:
-    """A program, and nothing else of a workspace."""
-
-    path: Path
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    folder = tmp_path_factory.mktemp("program")
-    (folder / "p.py").write_text("def solve(x):\n    return x\n")
-    return Files(folder)
+FILES = Sources(("def solve(x): return x",), ("def solve(y): return 1",))
 
 
 @settings(deadline=None)
@@ -159,13 +151,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     st.lists(st.text(max_size=40), max_size=3),
     st.lists(st.builds(Quote, file=st.text(max_size=20), quote=QUOTES), max_size=3),
 )
-def test_only_what_stands_in_the_files_can_refuse(
-    files: Files, passed: bool, reasons: list[str], evidence: list[Quote]
-) -> None:
+def test_only_what_stands_in_the_files_can_refuse(passed: bool, reasons: list[str], evidence: list[Quote]) -> None:
     review = Review(passed=passed, reasons=tuple(reasons), evidence=tuple(evidence))
-    said = verdict(review, files, Usage())  # type: ignore[arg-type]
-    proved = any(stands(item, files) for item in evidence)  # type: ignore[arg-type]
-    assert said.passed is (passed or not proved)
+    no = proved(review, FILES)
+    said = verdict(Ballot(no, (Said(1, review, no),), Usage(), 1), FILES, "any")
+    assert said.passed is (passed or not quoted(evidence, FILES))
+    assert not any("solve(y)" in case.detail for case in said.cases)
     assert said.passed or said.feedback
 
 
