@@ -203,6 +203,21 @@ def overrides_of(flags: Mapping[str, object]) -> list[Override]:
     return given
 
 
+def _found(target: str | None, flags: Mapping[str, object]) -> str | None:
+    """The agent.toml of the target, or of the working folder; none where --mutator says who writes."""
+    from raysearch.config.agent_file import beside
+    from raysearch.config.toml import at_home, shown
+
+    ref = flags.get("ref")
+    root = Path(target) if target else Path(str(ref)).absolute().parent if ref else None
+    if root is None or flags.get("mutator"):
+        return None
+    found = beside(at_home(root), Path.cwd())
+    if found is not None:
+        click.echo(f"raysearch: agents as {shown(found)} says (--config or --mutator says otherwise)", err=True)
+    return str(found) if found is not None else None
+
+
 def configuration_of(target: str | None, config: str | None, flags: Mapping[str, object]) -> Configuration:
     """Defaults, file, ``--set`` and flags. Raises ConfigError with every problem and its place."""
     from raysearch.config.layers import configure, target_override
@@ -212,4 +227,5 @@ def configuration_of(target: str | None, config: str | None, flags: Mapping[str,
     overrides = overrides_of(flags)
     if target is not None:
         overrides.append(target_override(target))
+    config = config or _found(target, flags)
     return configure(Path(config) if config else None, overrides, known=known_names(), defaults=job.defaults())

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from raysearch.config.agent_file import is_agent_file, translated
 from raysearch.config.choices import contradictions
 from raysearch.config.problems import sentences, together
 from raysearch.config.settings import Settings
@@ -149,8 +150,10 @@ def configure(
         layers.put(default, folder)
     if file is not None:
         document = read(file, ConfigError)
-        places = {keys: document.where(keys) for keys in document.lines}
-        layers.add(_anchored(document.data, file.absolute().parent), {(): shown(file), **places})
+        data, places = document.data, {keys: document.where(keys) for keys in document.lines}
+        if is_agent_file(document):
+            data, places = translated(document)
+        layers.add(_anchored(data, file.absolute().parent), {(): shown(file), **places})
     for override in overrides:
         layers.put(override, folder)
     try:

@@ -112,7 +112,7 @@ def _fields_at(model: type[BaseModel], keys: Keys) -> list[str]:
         field = current.model_fields.get(key) if current else None
         current = _model_in(field.annotation) if field else None
         named = field is not None and get_origin(field.annotation) is dict
-    return list(current.model_fields) if current else []
+    return [field.alias or name for name, field in current.model_fields.items()] if current else []
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
