@@ -7,13 +7,18 @@ from bisect import insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from population.archive import Archive, Behaviour
 from population.frontier import Frontier, Vector, primary
+from population.nsga import Culled
 from population.selection import Members
 from population.survivors import Survivors
 from raysearch.types import CandidateId, Objective
 
 TRIES = 16
 """Draws in which somebody else must be found."""
+STAGES_MAX = 3
+"""How often exploration is doubled at most."""
+SURVIVALS = ("steady", "nsga2", "nsga3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +31,23 @@ class Breeding:
     """Of the softmax over the primary objective that draws the others."""
     survivors: int
     """With a number above 0 the others are drawn from so many best members at most; 0: from all."""
+    survival: str = "steady"
+    """Who those are, one of `SURVIVALS`: `population.survivors` or `population.nsga`."""
+    descriptors: int = 0
+    """How many values say what a candidate is like; 0: there is no archive."""
+    bins: int = 10
+    """Parts of each descriptor's values."""
+    cell_share: float = 0.0
+    """Probability of a parent from the archive, before anything else."""
+    restless_after: int = 0
+    """Attempts without an improvement after which exploration doubles, and doubles again; 0: never."""
 
 
 class Island:
     """Members, their frontier and the best on the primary objective, with what decides on a restart."""
 
     __slots__ = (
+        "_archive",
         "_axis",
         "_leaders",
         "_leaders_max",
@@ -68,7 +84,8 @@ class Island:
     def _clear(self) -> None:
         self.frontier = Frontier(self.objectives)
         self._members = Members()
-        self._survivors = Survivors(len(self.objectives), self._axis, self.breeding.survivors)
+        self._archive = Archive(self.breeding.descriptors, self.breeding.bins)
+        self._survivors = _survivors(len(self.objectives), self._axis, self.breeding)
         self._leaders: list[tuple[float, CandidateId, Vector]] = []  # minus the primary value: best first
 
     def __len__(self) -> int:
@@ -77,8 +94,17 @@ class Island:
     def __contains__(self, number: CandidateId) -> bool:
         return number in self._members
 
-    def welcome(self, number: CandidateId, point: Vector) -> bool:
-        """Take a candidate in; whether the island's frontier moved by more than the objectives' noise."""
+    @property
+    def stage(self) -> int:
+        """How often exploration is doubled now, since nothing has improved for so long."""
+        after = self.breeding.restless_after
+        return min(self.stale // after, STAGES_MAX) if after else 0
+
+    def welcome(self, number: CandidateId, point: Vector, place: Behaviour | None = None) -> bool:
+        """Take a candidate in; whether the island's frontier moved by more than the objectives' noise.
+
+        ``place`` says what it is like; without one it is in no cell of the archive.
+        """
         if number in self._members:
             return False
         self._members.add(number, point[self._axis])
@@ -88,18 +114,24 @@ class Island:
         self.frontier.insert(number, point)
         if self.breeding.survivors:
             self._survivors.add(number, point)
+        if place is not None:
+            self._archive.add(number, place, point[self._axis])
         return improved
 
-    def restart(self, founder: CandidateId, point: Vector) -> None:
+    def restart(self, founder: CandidateId, point: Vector, place: Behaviour | None = None) -> None:
         """Forget every member but the founder."""
         self._clear()
-        self.welcome(founder, point)
+        self.welcome(founder, point, place)
         self.restarts += 1
         self.stale = 0
 
     def parent(self, rng: random.Random) -> CandidateId:
-        """From the frontier with probability ``frontier_bias``, otherwise by softmax of the primary objective."""
-        return self._drawn(rng, self.breeding.frontier_bias)
+        """From a cell of the archive with probability ``cell_share``; otherwise from the frontier with probability
+        ``frontier_bias``, halved at each `stage`, and else by softmax of the primary objective.
+        """
+        if len(self._archive) and rng.random() < self.breeding.cell_share:
+            return self._archive.draw(rng)
+        return self._drawn(rng, self.breeding.frontier_bias / 2**self.stage)
 
     def mates(self, rng: random.Random, count: int, without: Sequence[CandidateId]) -> list[CandidateId]:
         """``count`` different members drawn as parents are, none in ``without``; fewer where luck or members fail."""
@@ -111,7 +143,7 @@ class Island:
         if rng.random() < bias:
             return self.frontier.draw_lonely(rng) if breeding.survivors else self.frontier.draw(rng)
         others = self._survivors if breeding.survivors else self._members
-        return others.draw(rng, breeding.temperature)
+        return others.draw(rng, breeding.temperature * 2**self.stage)
 
     def best(self, count: int, without: Sequence[CandidateId] = ()) -> list[tuple[CandidateId, Vector]]:
         """Up to ``count`` of the best: the frontier by primary objective, then whoever leads on that objective."""
@@ -131,6 +163,14 @@ class Island:
         best += [number for number, _ in self.best(top - len(best), (*without, *best))]
         known = (*without, *best)
         return best + (self.mates(rng, others, known) if survivors else self._members.sample(rng, others, known))
+
+
+def _survivors(objectives: int, axis: int, breeding: Breeding) -> Survivors | Culled:
+    match breeding.survival:
+        case "nsga2" | "nsga3" as method if breeding.survivors:
+            return Culled(objectives, axis, breeding.survivors, method)
+        case _:
+            return Survivors(objectives, axis, breeding.survivors)
 
 
 def _different(draw: Callable[[], CandidateId], count: int, without: Sequence[CandidateId]) -> list[CandidateId]:

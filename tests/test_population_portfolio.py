@@ -325,7 +325,7 @@ def test_who_is_too_far_up_the_line_counts_as_kin(monkeypatch: pytest.MonkeyPatc
     for number in range(8):
         world.bear("island-0", parents=(number + 1 if number else 0,), speed=2.0 + number)
     assert any(side in proposal.parents for proposal in merges(world))
-    monkeypatch.setattr("population.policies.evolve.LINE_MAX", 3)
+    monkeypatch.setattr("population.kinship.LINE_MAX", 3)
     for proposal in merges(world):
         assert side not in proposal.parents or max(proposal.parents) <= 5
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from population.frontier import Frontier, Vector, vector
-from population.policies.options import check_choice, check_names, check_number, check_whole
+from population.policies.options import check_choice, check_names, check_number, check_values, check_whole
 from population.policies.standing import after, as_parent
 from population.portfolio import Portfolio
-from raysearch.errors import ConfigError
-from raysearch.facts import AttemptClosed, AttemptOpened, Fact, JobFailed, Mutated, RunStarted
+from population.stopping import Progress, StopRules, unknown
+from raysearch.errors import ConfigError, nearest
+from raysearch.facts import AttemptClosed, AttemptOpened, Fact, JobFailed, Judged, Mutated, RunStarted
 from raysearch.protocols import View
 from raysearch.types import SEED, AttemptId, Brief, CandidateId, Inspiration, Objective, Outcome, Proposal, Usage
 
@@ -22,6 +23,8 @@ LESSON_CHARS = 700
 """Length at which a lesson is cut."""
 LESSON_PARENTS = 1000
 """Parents whose lessons are remembered, the latest ones."""
+NOTED = "reintroduced"
+"""A judge that says yes, with this among its verdict's conditions, has something to tell whoever comes next."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -42,6 +45,12 @@ class Breeder(ABC):
         bootstrap_max_attempts: refusals without a first candidate after which the run is done; None: no limit.
             An attempt that failed or was abandoned says nothing about the program, and is not counted.
         lessons_max: reasons for refusal told to the next child of the same parent.
+        stop_after: the run is done after so many attempts without an improvement of the frontier, beyond the
+            objectives' noise; 0: never.
+        stop_at: the run is done once one candidate that may stand on the frontier has all of these values of
+            objectives, or better ones.
+        stop_below_per_usd: the run is done once a dollar is expected to improve the primary objective's best value by
+            less than this, in that objective's unit, as far as the latest attempts tell; 0: never.
     """
 
     name: ClassVar[str]
@@ -53,6 +62,9 @@ class Breeder(ABC):
     mergers: tuple[str, ...] = ("merge",)
     bootstrap_max_attempts: int | None = 5
     lessons_max: int = 3
+    stop_after: int = 0
+    stop_at: dict[str, float] = field(default_factory=dict)
+    stop_below_per_usd: float = 0.0
 
     _objectives: tuple[Objective, ...] = field(init=False, repr=False, default=())
     _frontier: Frontier = field(init=False, repr=False, default_factory=lambda: Frontier(()))
@@ -64,6 +76,9 @@ class Breeder(ABC):
     _committed: set[AttemptId] = field(init=False, repr=False, default_factory=set)
     """Open attempts that have a commit: once refused, they can be repaired."""
     _portfolio: Portfolio = field(init=False, repr=False)
+    _progress: Progress = field(init=False, repr=False)
+    _notes: dict[AttemptId, str] = field(init=False, repr=False, default_factory=dict)
+    """What a judge noted of attempts under way that it said yes to."""
     _lessons: dict[CandidateId | None, tuple[str, ...]] = field(init=False, repr=False, default_factory=dict)
     """By parent, None for children of nothing; latest parent last."""
     _refusals: int = field(init=False, repr=False, default=0)
@@ -88,6 +103,10 @@ class Breeder(ABC):
         if self.bootstrap_max_attempts is not None:
             check_whole(self.name, "bootstrap_max_attempts", self.bootstrap_max_attempts, 1)
         check_whole(self.name, "lessons_max", self.lessons_max, 0)
+        check_whole(self.name, "stop_after", self.stop_after, 0)
+        check_values(self.name, "stop_at", self.stop_at)
+        check_number(self.name, "stop_below_per_usd", self.stop_below_per_usd, 0.0)
+        self._progress = Progress(StopRules(self.stop_after, self.stop_at, self.stop_below_per_usd))
 
     # -- what a policy adds -------------------------------------------------------------------------------
 
@@ -113,6 +132,11 @@ class Breeder(ABC):
     # -- Policy -------------------------------------------------------------------------------------------
 
     def ask(self, view: View, slots: int, rng: random.Random) -> Sequence[Proposal]:
+        for name in unknown(self.stop_at, self._objectives) if self._objectives else ():
+            known = nearest(name, (objective.name for objective in self._objectives))
+            raise ConfigError(f"policy {self.name}: stop_at: no objective is called {name!r}.{known}")
+        if self._progress.reason():
+            return []
         labels = self._labels(view, slots)
         if self._founder is not None:
             return [self._child(view, label, rng) for label in labels]
@@ -129,24 +153,37 @@ class Breeder(ABC):
                 self._spent(fact.attempt, fact.change.mutation.usage)
             case JobFailed():
                 self._spent(fact.attempt, fact.usage)
+            case Judged():
+                self._judged(fact)
             case AttemptClosed():
                 self._close(fact)
             case RunStarted():
                 self._objectives = fact.objectives
                 self._frontier, self._tradeoffs = Frontier(fact.objectives), ()
+                self._progress.objectives = fact.objectives
             case _:
                 pass  # progress within an attempt, or of the run: its end will tell
 
     def best(self, view: View) -> Sequence[CandidateId]:  # noqa: ARG002 - what was told is enough
         return self._frontier.members
 
+    def over(self) -> str:
+        """Why there is nothing more to ask for, in words; empty as long as there is, or may be."""
+        if reason := self._progress.reason():
+            return reason
+        limit = self.bootstrap_max_attempts
+        if self._founder is None and limit is not None and self._refusals >= limit:
+            latest = f"; the latest: {_shortened(self._draft_reason)}" if self._draft_reason else ""
+            return f"no program passed every gate in {self._refusals} attempts to make a first one{latest}"
+        return ""
+
     # -- shared with policies -----------------------------------------------------------------------------
 
-    def _mutator(self, rng: random.Random, merging: bool = False) -> str:
+    def _mutator(self, rng: random.Random, merging: bool = False, exploration: float | None = None) -> str:
         """Who makes the next child: with ``merging`` perhaps one of the `mergers`."""
         names = [name for name in self.mutators if merging or name not in self.mergers]
         if self.portfolio == "credit":
-            return self._portfolio.choose(names, rng, self.exploration)
+            return self._portfolio.choose(names, rng, self.exploration if exploration is None else exploration)
         return names[0] if len(names) == 1 else rng.choice(names)
 
     def _parents_of(self, view: View, parents: Sequence[CandidateId]) -> tuple[Inspiration, ...]:
@@ -180,8 +217,15 @@ class Breeder(ABC):
         return self.portfolio == "credit" and len(self.mutators) > 1
 
     def _spent(self, attempt: AttemptId, usage: Usage) -> None:
+        self._progress.spent(attempt, usage.cost_usd)
         if self._credits():
             self._portfolio.spent(attempt, usage.cost_usd)
+
+    def _judged(self, fact: Judged) -> None:
+        if fact.verdict.usage is not None and fact.reused_from is None:
+            self._progress.spent(fact.attempt, fact.verdict.usage.cost_usd)
+        if fact.verdict.passed and NOTED in fact.verdict.conditions:
+            self._notes[fact.attempt] = fact.verdict.feedback
 
     def _from_nothing(self, label: str, rng: random.Random) -> Proposal:
         brief = Brief(feedback=self._draft_reason, lessons=self._lessons_of(None, without=self._draft_reason))
@@ -194,6 +238,13 @@ class Breeder(ABC):
         proposal = self._open.pop(fact.attempt, Proposal())
         if self._credits():
             self._portfolio.closed(fact, proposal, point, self._frontier)
+        standing = point if fact.candidate is not None and fact.candidate.confirmed else None
+        improved = standing is not None and not self._frontier.covers(standing)
+        counts = fact.attempt != SEED and fact.outcome in (Outcome.ADMITTED, Outcome.REJECTED)
+        self._progress.closed(fact.attempt, standing, improved, counts)
+        note = self._notes.pop(fact.attempt, "")
+        if note and proposal.parents and fact.outcome is Outcome.ADMITTED:
+            self._learn(proposal.parents[0], f"attempt {fact.attempt} passed every gate, but {note}")
         self._closed(fact, proposal, point)
         self._committed.discard(fact.attempt)
 

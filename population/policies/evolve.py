@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from population.frontier import Vector
-from population.islands import TRIES, Breeding, Island
+from population.archive import CELLS_MAX, Behaviour, behaviour
+from population.frontier import Frontier, Vector
+from population.generation import Generation
+from population.islands import SURVIVALS, TRIES, Breeding, Island
+from population.kinship import related
 from population.policies.breeder import Breeder
-from population.policies.options import check_number, check_whole
-from raysearch.facts import AttemptClosed, AttemptOpened, Fact, RunStarted
+from population.policies.options import check_choice, check_names, check_number, check_whole
+from population.recombination import task
+from raysearch.errors import ConfigError, nearest
+from raysearch.facts import AttemptClosed, AttemptOpened, Fact, Mutated, RunStarted
 from raysearch.protocols import View
 from raysearch.types import SEED, AttemptId, Brief, CandidateId, Inspiration, Outcome, Proposal
 
 ISLANDS_MAX = 10_000
-LINE_MAX = 1000
-"""Ancestors that are looked at to find out whether two candidates are kin."""
-
 BIAS, BIAS_OF_SEVERAL = 0.7, 0.4
 """Share of parents from the frontier where there is one objective, and where there are several."""
 SURVIVORS = 20
@@ -31,9 +34,10 @@ class Evolve(Breeder):
 
     A proposal's lineage names its island, and its candidate is born there; the seed (without one, the first
     candidate) belongs to all. A mutator that merges gets a second parent from the same island, which is the first
-    of its inspirations. An island that stops improving hands its best to the next one and starts again
-    from the seed; what it found stays on the run's frontier. Attempts opened before a restart no longer count
-    for the island.
+    of its inspirations; one that asks a model sometimes does, with a task that says what it is for. An island that
+    stops improving explores more, until it improves again; if that does not help, it hands its best to the next one
+    and starts again from the seed. What it found stays on the run's frontier. Attempts opened before a restart no
+    longer count for the island.
 
     Options
         frontier_bias: probability that a parent is drawn from its island's frontier. None: 0.7 where there is one
@@ -43,6 +47,9 @@ class Evolve(Breeder):
             evenly. Above: from the best of them, by non-domination and crowding, the square root of their number and
             so many at most; so are random inspirations; and of two drawn from the frontier the lonelier is taken.
             None: 0 where there is one objective, 20 where there are several.
+        survival: ``steady``: survivors are as above, and one has to go for each that comes. ``nsga2``, ``nsga3``: they
+            are so many, and as many newcomers join them before one of these algorithms' survivals cuts them back. Of
+            NSGA-III's reference directions there are as many as that allows.
         k_top, k_random: inspirations from the island's best and from all its members. With ``survivors`` the best
             are members of the frontier that are drawn, otherwise those that lead on the primary objective.
         islands: lines of descent that breed apart; open attempts are spread evenly.
@@ -50,6 +57,17 @@ class Evolve(Breeder):
         migrants: how many visit.
         stuck_after: attempts without an improvement of the island's frontier, beyond the objectives' noise,
             after which it restarts; 0: never. A lone island never does: nobody else would carry its work on.
+        restless_after: such attempts after which an island explores more, and again after so many: its temperature
+            doubles, its frontier bias is halved, and the share of mutators that are not drawn evenly is, too; three
+            times at most, and not at all after an improvement. 0: never.
+        recombine: probability that a mutator which has asked a model gets a second parent. 0: never.
+        descriptors: metrics, objectives or not, that say what a program is like. Each island then keeps the best of
+            each kind, see `population.archive`, and breeds from those, too.
+        bins: parts of each descriptor's values; all descriptors' together make 1,000,000 cells at most.
+        cell_share: probability that a parent is drawn from the cells, each as likely, before the frontier is asked.
+        generational: all children of a generation are bred from the population as it stood, and the next generation
+            waits for the last of them. To compare with: lanes wait, too.
+        children_per_generation: how many these are.
     """
 
     name: ClassVar[str] = "evolve"
@@ -63,6 +81,14 @@ class Evolve(Breeder):
     migration_every: int = 50
     migrants: int = 1
     stuck_after: int = 100
+    restless_after: int = 50
+    survival: str = "steady"
+    recombine: float = 0.1
+    descriptors: tuple[str, ...] = ()
+    bins: int = 10
+    cell_share: float = 0.3
+    generational: bool = False
+    children_per_generation: int = 2
 
     _islands: tuple[Island, ...] = field(init=False, repr=False, default=())
     _index: dict[str, int] = field(init=False, repr=False, default_factory=dict)
@@ -72,8 +98,13 @@ class Evolve(Breeder):
     _births: dict[AttemptId, int] = field(init=False, repr=False, default_factory=dict)
     """Open attempts, with the number of restarts that their island had behind it when they were opened."""
 
-    _descent: dict[CandidateId, tuple[CandidateId, ...]] = field(init=False, repr=False, default_factory=dict)
-    """Parents of each candidate, kept where candidates are merged."""
+    _talkers: set[str] = field(init=False, repr=False, default_factory=set)
+    """Mutators that have asked a model."""
+    _places: dict[CandidateId, Behaviour] = field(init=False, repr=False, default_factory=dict)
+    """What candidates are like, where that is described."""
+    _measured: tuple[str, ...] = field(init=False, repr=False, default=())
+    """Metrics of the founder."""
+    _generation: Generation | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,13 +120,58 @@ class Evolve(Breeder):
             ("migration_every", self.migration_every, 0),
             ("migrants", self.migrants, 1),
             ("stuck_after", self.stuck_after, 0),
+            ("restless_after", self.restless_after, 0),
+            ("bins", self.bins, 2),
+            ("children_per_generation", self.children_per_generation, 1),
         ):
             check_whole(self.name, option, value, least)
+        self._check_choices()
         self._index = {f"island-{number}": number for number in range(self.islands)}
+        self._generation = Generation(self.children_per_generation) if self.generational else None
+
+    def _check_choices(self) -> None:
+        check_choice(self.name, "survival", self.survival, SURVIVALS)
+        if self.survival != "steady" and self.survivors in (0, 1):
+            raise ConfigError(f"policy {self.name}: survival {self.survival!r} needs survivors, 2 or more.")
+        check_number(self.name, "recombine", self.recombine, 0.0, 1.0)
+        check_number(self.name, "cell_share", self.cell_share, 0.0, 1.0)
+        check_names(self.name, "descriptors", self.descriptors, least=0)
+        if self.descriptors and self.bins ** len(self.descriptors) > CELLS_MAX:
+            raise ConfigError(
+                f"policy {self.name}: {len(self.descriptors)} descriptors of {self.bins} bins each make more than"
+                f" {CELLS_MAX:,} cells: take fewer of either."
+            )
+
+    def ask(self, view: View, slots: int, rng: random.Random) -> Sequence[Proposal]:
+        if self._founder is not None:
+            for name in self.descriptors:
+                if name not in self._measured:
+                    known = nearest(name, self._measured)
+                    raise ConfigError(f"policy {self.name}: descriptors: no benchmark measures {name!r}.{known}")
+        return super().ask(view, slots, rng)
+
+    def best(self, view: View) -> Sequence[CandidateId]:
+        if self._generation is None or not self._generation.held:
+            return super().best(view)
+        frontier = Frontier(self._objectives)
+        for number, point in self._frontier.top(len(self._frontier)):
+            frontier.insert(number, point)
+        for fact in self._generation.held:
+            if fact.candidate is not None and fact.candidate.confirmed:
+                frontier.add(fact.candidate)
+        return frontier.members
+
+    def stagnant(self) -> tuple[str, ...]:
+        """Labels of the islands that have not improved for `restless_after` attempts: the time for a new direction."""
+        return tuple(island.label for island in self._islands if island.stage)
 
     def tell(self, fact: Fact) -> None:
         super().tell(fact)
         match fact:
+            case Mutated() if fact.attempt in self._open:
+                usage = fact.change.mutation.usage
+                if usage.calls or usage.tokens_out:
+                    self._talkers.add(self._open[fact.attempt].mutator)
             case RunStarted():
                 leaders_max = max(self.k_top + 1, self.migrants)
                 breeding = self._breeding(len(fact.objectives))
@@ -107,15 +183,23 @@ class Evolve(Breeder):
 
     def _breeding(self, objectives: int) -> Breeding:
         """The options, with what they are where nothing is said and there are so many objectives."""
-        bias, survivors = (BIAS, 0) if objectives == 1 else (BIAS_OF_SEVERAL, SURVIVORS)
+        several = objectives > 1 or self.survival != "steady"
+        bias, survivors = (BIAS_OF_SEVERAL if objectives > 1 else BIAS), (SURVIVORS if several else 0)
         return Breeding(
             bias if self.frontier_bias is None else self.frontier_bias,
             self.temperature,
             survivors if self.survivors is None else self.survivors,
+            self.survival,
+            len(self.descriptors),
+            self.bins,
+            self.cell_share,
+            self.restless_after,
         )
 
     def _labels(self, _view: View, slots: int, /) -> list[str]:
         """The islands with the fewest open attempts, then with the fewest ever."""
+        if self._generation is not None and self._founder is not None:
+            slots = min(slots, self._generation.room())
         load = [(island.under_way, island.opened, index) for index, island in enumerate(self._islands)]
         heapq.heapify(load)
         labels: list[str] = []
@@ -128,12 +212,19 @@ class Evolve(Breeder):
     def _child(self, view: View, label: str, rng: random.Random, /) -> Proposal:
         island = self._islands[self._index[label]]
         parent = island.parent(rng)
-        mutator, parents = self._mutator(rng, merging=len(island) > 1), [parent]
+        several = len(island) > 1
+        exploration = 1.0 - (1.0 - self.exploration) / 2**island.stage
+        mutator, parents, wanted = self._mutator(rng, several, exploration), [parent], ""
         if mutator in self.mergers:
-            parents += self._mate(island, parent, rng)
-            mutator = mutator if len(parents) > 1 else self._mutator(rng)
+            parents += self._mate(view, island, parent, rng)
+            mutator = mutator if len(parents) > 1 else self._mutator(rng, exploration=exploration)
+        elif self.recombine and several and mutator in self._talkers and rng.random() < self.recombine:
+            parents += self._mate(view, island, parent, rng)
+            if len(parents) > 1:
+                wanted = task(self._objectives, *(view.candidates[number] for number in parents))
         company = [*parents[1:], *island.company(rng, self.k_top, self.k_random, parents)]
         brief = Brief(
+            task=wanted,
             inspirations=tuple(_inspiration(view, number) for number in company),
             lessons=self._lessons_of(parent),
             parents=self._parents_of(view, parents),
@@ -141,51 +232,43 @@ class Evolve(Breeder):
         )
         return Proposal(tuple(parents), mutator, brief, lineage=label)
 
-    def _mate(self, island: Island, parent: CandidateId, rng: random.Random) -> list[CandidateId]:
-        """A member to merge ``parent`` with, neither its ancestor nor its descendant; none if luck fails."""
+    def _mate(self, view: View, island: Island, parent: CandidateId, rng: random.Random) -> list[CandidateId]:
+        """A member to combine ``parent`` with, neither its ancestor nor its descendant; none if luck fails."""
         known = [parent]
         for _ in range(TRIES):
             found = island.mates(rng, 1, known)
-            if not found or not self._related(parent, found[0]):
+            if not found or not related(view.candidates, parent, found[0]):
                 return found
             known += found
         return []
-
-    def _related(self, one: CandidateId, other: CandidateId) -> bool:
-        """Whether one descends from the other, or has more than `LINE_MAX` ancestors that are younger than it.
-
-        A child's number is above its parents', so that the search ends where the older one was born.
-        """
-        old, young = min(one, other), max(one, other)
-        line, seen = [young], {young}
-        while line and len(seen) <= LINE_MAX:
-            for parent in self._descent.get(line.pop(), ()):
-                if parent == old:
-                    return True
-                if parent > old and parent not in seen:
-                    seen.add(parent)
-                    line.append(parent)
-        return bool(line)
 
     def _home(self, attempt: AttemptId, label: str) -> int:
         """Index of the island called ``label``; other labels, left by another policy, are dealt out by number."""
         return self._index.get(label, attempt % len(self._islands))
 
     def _opened(self, attempt: AttemptId, proposal: Proposal) -> None:
+        if self._generation is not None and self._founder is not None and proposal.lineage in self._index:
+            self._generation.opened(attempt)
         island = self._islands[self._home(attempt, proposal.lineage)]
         island.under_way += 1
         island.opened += 1
         self._births[attempt] = island.restarts
 
+    def _close(self, fact: AttemptClosed) -> None:
+        for told in [fact] if self._generation is None else self._generation.closed(fact):
+            super()._close(told)
+
     def _closed(self, fact: AttemptClosed, proposal: Proposal, point: Vector | None, /) -> None:
         super()._closed(fact, proposal, point)
-        if fact.candidate is not None and not set(self.mergers).isdisjoint(self.mutators):
-            self._descent[fact.attempt] = fact.candidate.parents
+        place = None if fact.candidate is None else behaviour(fact.candidate, self.descriptors)
+        if point is not None and place is not None:
+            self._places[fact.attempt] = place
         founding = point is not None and fact.attempt == self._founder
-        if point is not None and founding:
+        if point is not None and fact.candidate is not None and founding:
             self._founding = point
+            self._measured = tuple(m.name for m in fact.candidate.measurements)
             for island in self._islands:
-                island.welcome(fact.attempt, point)
+                island.welcome(fact.attempt, point, place)
         restarts = self._births.pop(fact.attempt, None)
         if restarts is None:
             return
@@ -196,7 +279,7 @@ class Evolve(Breeder):
             return
         improved = founding
         if point is not None:
-            improved |= island.welcome(fact.attempt, point)
+            improved |= island.welcome(fact.attempt, point, place)
             island.admitted += 1
             if self.migration_every and island.admitted % self.migration_every == 0:
                 self._migrate(index)
@@ -208,13 +291,13 @@ class Evolve(Breeder):
         """Show the island's best to the next one."""
         neighbour = self._islands[(index + 1) % len(self._islands)]
         for number, point in self._islands[index].best(self.migrants):
-            if neighbour.welcome(number, point):
+            if neighbour.welcome(number, point, self._places.get(number)):
                 neighbour.stale = 0
 
     def _restart(self, index: int) -> None:
         if len(self._islands) > 1 and self._founder is not None:
             self._migrate(index)  # so that the best line of all goes on somewhere
-            self._islands[index].restart(self._founder, self._founding)
+            self._islands[index].restart(self._founder, self._founding, self._places.get(self._founder))
 
 
 def _inspiration(view: View, number: CandidateId) -> Inspiration:

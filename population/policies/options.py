@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from raysearch.errors import ConfigError
 
@@ -38,3 +38,14 @@ def check_names(policy: str, option: str, names: object, least: int = 1) -> None
     if listed is None or len(listed) < least or not all(isinstance(name, str) and name for name in listed):
         what = 'at least one name, such as ["default"]' if least else "names"
         raise ConfigError(f"policy {policy}: {option} must be a list of {what}; it is {names!r}.")
+
+
+def check_values(policy: str, option: str, values: object) -> None:
+    """Raise ConfigError unless ``values`` is a table of finite numbers by name."""
+    table = values if isinstance(values, Mapping) else {"": None}
+    for name, value in table.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not (isinstance(name, str) and name and number):
+            raise ConfigError(
+                f"policy {policy}: {option} must be a table of numbers, such as {{ score = 42 }}; it is {values!r}."
+            )
