@@ -83,10 +83,10 @@ class Driver:
         assert self.process is not None
         return self.process.communicate(timeout=LIMIT_S)[1][-3000:]
 
-    def finish(self) -> dict[str, object]:
+    def finish(self, limit_s: float = LIMIT_S) -> dict[str, object]:
         """The JSON object on the last line of a driver that ends by itself."""
         assert self.process is not None
-        out, err = self.process.communicate(timeout=LIMIT_S)
+        out, err = self.process.communicate(timeout=limit_s)
         assert self.process.returncode == 0, err[-3000:]
         return dict(json.loads(out.splitlines()[-1]))
 

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -20,11 +20,14 @@ from raysearch.devices.watch import QUIET_S
 from raysearch.errors import EvaluatorFault, Refused, Unevaluated, Void
 from raysearch.process import Hold
 from raysearch.process.hold import NOTHING
-from raysearch.types import Job, Stage
+from raysearch.jobs import Job
+from raysearch.types import Stage
 
 T = TypeVar("T")
+CLOSE = replace(DEFAULTS, foreign_floor_s=0.06)
+"""Where a command must be started on the core that it is measured on, as there is no other."""
 TOLERANT = replace(DEFAULTS, foreign_share=math.inf, burst_share=math.inf)
-"""Where the run's own work cannot be kept away from what it measures on."""
+"""Where the run's other jobs cannot be kept away from what it measures on, either."""
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +84,8 @@ class Session:
 
     lease: Lease
     leasing: Leasing
-    thresholds: Thresholds
+    apart: bool
+    """Whether this process, which does not measure but follows, has other cores than these."""
     patience_s: float
     """Left for quiet, and for measuring again."""
     lost_s: float = 0.0
@@ -99,7 +103,8 @@ class Session:
         if self.leasing.contention == "off":
             return measure(), dict(self._provenance)
         found: T | Refused | Unevaluated
-        with self.lease.watched(self.thresholds) as watch:
+        following = nullcontext() if self.apart else self.lease.pinned()
+        with self.lease.watched(self._thresholds) as watch, following:
             try:
                 found = measure()
             except (Refused, Unevaluated) as failure:
@@ -117,6 +122,12 @@ class Session:
         if report.verdict == "strayed":
             report.require()
         return found, told
+
+    @property
+    def _thresholds(self) -> Thresholds:
+        if self.apart:
+            return DEFAULTS
+        return TOLERANT if self.leasing.crowded else CLOSE
 
     def persist(self, measure: Callable[[], T]) -> T:
         """The answer of ``measure``, which may be Void as long as there is patience. Raises Void after that."""
@@ -192,8 +203,7 @@ class Measuring:
         with leased(
             leasing.request, folder=leasing.folder, timeout_s=leasing.wait_s, label=self.label, offered=offered
         ) as lease:
-            apart = usable_cpus() - set(lease.affinity)
-            yield Session(lease, leasing, DEFAULTS if apart or not leasing.crowded else TOLERANT, patience_s)
+            yield Session(lease, leasing, bool(usable_cpus() - set(lease.affinity)), patience_s)
 
     def _offered(self, request: Request) -> Inventory:
         """All but the first core, where that is enough: something must be left for everything else."""
