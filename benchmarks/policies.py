@@ -1,0 +1,200 @@
+"""What the policy earns: every policy that comes with raysearch, with the same hands and the same budget.
+
+python benchmarks/policies.py                            # all that is missing; then the tables and the picture
+python benchmarks/policies.py --example circle-packing --policy chain --seeds 3
+python benchmarks/policies.py --report                   # the tables and the picture of what there is
+
+Three targets, ten seeds. Every policy gets the same two mutators, which need no model, each as likely; the last row has
+what `raysearch run` does by itself, all mutators chosen by credit. Budgets are those of `equal_budget.py`: a number of
+candidates, or the evaluators' work that as many whole evaluations take, and runs are compared at either. As there, runs
+of one seed have the same inputs, and a finished run is one line of ``--results`` that is not repeated.
+
+One attempt is under way at a time. What many at once cost a search is in `numeric.py --lanes`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from equal_budget import (
+    EXAMPLES,
+    ROOT,
+    STRETCH,
+    Method,
+    Record,
+    Run,
+    ahead,
+    cell,
+    curve,
+    groups,
+    interval,
+    lightened,
+    read,
+)
+
+from raysearch.config.layers import Override, configure
+from raysearch.plugins import known_names
+from raysearch.protocols import Sink
+from raysearch.run.start import start
+
+TARGETS = ("circle-packing", "online-bin-packing", "cache-eviction")
+HANDS = ("tune", "genetic")
+EVENLY: Mapping[str, Any] = {"policy.portfolio": "uniform"}
+GENERATIONS: Mapping[str, Any] = {**EVENLY, "policy.generational": True, "policy.children_per_generation": 4}
+POLICIES: Mapping[str, Method] = {
+    "best-of-n": Method(HANDS, "best-of-n", EVENLY),
+    "chain": Method(HANDS, "chain", EVENLY),
+    "plain": Method(HANDS, "plain", EVENLY),
+    "agent": Method(HANDS, "agent", EVENLY),
+    "generations": Method(HANDS, "evolve", GENERATIONS),
+    "evolve": Method(HANDS, "evolve", EVENLY),
+    "portfolio": Method(("auto",)),
+}
+FLOOR = "best-of-n"
+LEGEND = """\
+- `best-of-n`: always a child of the seed. `chain`: always a child of the newest candidate.
+- `plain`, `agent`: one lineage, which moves on when a child is better.
+- `generations`: `evolve`, four children at a time from the population as it stood. `evolve`: steady-state.
+- `portfolio`: `evolve` with all mutators that suit the target, chosen by credit: what `raysearch run` does."""
+
+
+def search(example: str, policy: str, number: int, candidates: int) -> Run:
+    """Do one run, and keep nothing of it on the disk."""
+    record, chosen = Record(), POLICIES[policy]
+    with tempfile.TemporaryDirectory(prefix="policies-") as name:
+        values = {
+            "run.target": str(lightened(example, Path(name))),
+            "run.runs_dir": str(Path(name) / "runs"),
+            "run.pool": "inline",
+            "run.seed": number,
+            "run.outer_loop": chosen.policy,
+            "run.mutators": list(chosen.mutators),
+            "limits.max_candidates": STRETCH * candidates,
+            **chosen.settings,
+        }
+        overrides = [Override(tuple(key.split(".")), value, "benchmark") for key, value in values.items()]
+
+        def used_up() -> str:
+            return "budget used up" if min(len(record.rows), record.work // 2) >= candidates else ""
+
+        def sink(_: object) -> Sink:
+            return record
+
+        start(configure(None, overrides, known=known_names()), sink, used_up)
+    if not record.seed:
+        sys.exit(f"{example}: the seed program was not measured; `raysearch check examples/{example}` says why")
+    return Run(example, policy, number, candidates, record.objectives, record.seed, tuple(record.rows))
+
+
+def missing(results: Path, chosen: argparse.Namespace) -> Iterator[tuple[str, str, int, int]]:
+    """Runs still to be done, a seed for all policies after the other. Reads anew before each: others may be at work."""
+    for number in range(chosen.seeds):
+        for example in chosen.example or TARGETS:
+            candidates = chosen.candidates or EXAMPLES[example].candidates
+            for policy in chosen.policy or POLICIES:
+                key = (example, policy, number, candidates)
+                if key not in {(r.example, r.method, r.number, r.candidates) for r in read(results)}:
+                    yield key
+
+
+def table(runs: Sequence[Run]) -> str:
+    """Of the runs of one target with one budget, in Markdown: medians, each with the 95 % interval of the median."""
+    axis, candidates = runs[0].objectives[0], runs[0].candidates
+    unit = f" ({axis.unit})" if axis.unit not in ("", "1") else ""
+    found = {policy: [run for run in runs if run.method == policy] for policy in POLICIES}
+    gains = {name: {run.number: run.gain(run.at_work(2 * candidates)) for run in mine} for name, mine in found.items()}
+    lines = [
+        f"| policy | {axis.name}{unit}, {axis.goal} | gain | at equal work | candidates | ahead of {FLOOR} |",
+        "|---|---|---|---|---|---|",
+    ]
+    for policy, mine in found.items():
+        if mine:
+            cells = [
+                policy,
+                cell([run.best(run.at_candidates()) for run in mine]),
+                cell([run.gain(run.at_candidates()) for run in mine]),
+                cell(list(gains[policy].values())),
+                f"{np.median([len(run.at_work(2 * candidates)) for run in mine]):g}",
+                "" if policy == FLOOR else ahead(gains[policy], gains[FLOOR]),
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def report(runs: Sequence[Run]) -> str:
+    parts = []
+    for example, candidates, group in groups(runs):
+        lighter = EXAMPLES[example].lighter
+        how = f", evaluators with `{lighter}`" if lighter else ""
+        seeds = len({run.number for run in group})
+        seed = np.median([run.seed[0] for run in group])
+        title = f"### {example}: {candidates} candidates, {seeds} seeds, the seed program at {seed:.4g}{how}"
+        parts.append(f"{title}\n\n{table(group)}")
+    return "\n\n".join(parts)
+
+
+def draw(runs: Sequence[Run], picture: Path) -> None:
+    """Median gain by evaluator runs, and at the right the intervals of the last medians; one panel a target."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    shown = groups(runs)
+    figure, axes = pyplot.subplots(1, len(shown), figsize=(5.5 * len(shown), 4.6), squeeze=False, layout="constrained")
+    for panel, (example, candidates, group) in zip(axes.flat, shown, strict=True):
+        work = np.arange(2 * candidates + 1)
+        for place, policy in enumerate(POLICIES):
+            curves = np.array([curve(run, work) for run in group if run.method == policy])
+            if not len(curves):
+                continue
+            middle = np.median(curves, axis=0)
+            low, high = interval(curves[:, -1])
+            style = "--" if policy in ("best-of-n", "chain") else "-"
+            panel.plot(work, middle, style, color=f"C{place}", label=policy, drawstyle="steps-post")
+            aside, reach = work[-1] * (1.03 + 0.025 * place), [[max(middle[-1] - low, 0)], [max(high - middle[-1], 0)]]
+            panel.errorbar(aside, middle[-1], reach, fmt="o", markersize=4, capsize=3, color=f"C{place}")
+        panel.set(title=example, xlabel="evaluator runs (a whole evaluation is two)", ylabel="gain (the seed: 1)")
+        panel.grid(alpha=0.3)
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(POLICIES))
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(picture, dpi=110)
+    pyplot.close(figure)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--example", action="append", choices=list(EXAMPLES), help="repeatable; three if left out")
+    parser.add_argument("--policy", action="append", choices=list(POLICIES), help="repeatable; all if left out")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--candidates", type=int, help="budget of each run; if left out, the example's own")
+    parser.add_argument("--results", type=Path, default=ROOT / "exp_env" / "policies.jsonl")
+    parser.add_argument("--picture", type=Path, default=ROOT / "exp_env" / "policies.png")
+    parser.add_argument("--report", action="store_true", help="search nothing")
+    chosen = parser.parse_args()
+    chosen.results.parent.mkdir(parents=True, exist_ok=True)
+    for example, policy, number, candidates in () if chosen.report else missing(chosen.results, chosen):
+        began_s = time.monotonic()
+        run = search(example, policy, number, candidates)
+        with chosen.results.open("a") as file:
+            file.write(run.written() + "\n")
+        reached = run.best(run.at_candidates())
+        print(f"{example} {policy} seed {number}: {reached:.5g}  ({time.monotonic() - began_s:.0f} s)", flush=True)
+    runs = read(chosen.results)
+    if not runs:
+        sys.exit(f"{chosen.results}: no results yet")
+    print(f"\n{report(runs)}\n\n{LEGEND}")
+    draw(runs, chosen.picture)
+    print(f"\n{chosen.picture}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
