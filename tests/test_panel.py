@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from dataclasses import dataclass, replace
@@ -138,6 +139,7 @@ class Knows:
 
 
 KNOWS = f"{Path(__file__).resolve()}:Knows"
+STEP = f"{Path(__file__).with_name('toys.py').resolve()}:Step"
 
 
 def test_another_agent_has_options_of_its_own(workspace: FolderWorkspace) -> None:
@@ -182,7 +184,7 @@ def test_the_documented_configurations_can_be_run(tmp_path: Path) -> None:
     target = load_target(make_target(tmp_path / "toy"))
     for number, block in enumerate(blocks):
         file = tmp_path / f"{number}.toml"
-        file.write_text(f"[run]\nseed = 1\n{block}")
+        file.write_text(f"[run]\nseed = 1\nmutators = [{json.dumps(STEP)}]\n{block}")
         search = resolve(configure(file, []), target)
         names = [name for stage, name in search.plugins if stage is Stage.JUDGE]
         assert "reviewer" in names

@@ -137,22 +137,60 @@ def diff(names: tuple[str, ...], runs_dir: str, stat: bool, as_json: bool) -> No
     shell_complete=completing.attempts,
     help="Which candidate.",
 )
+@click.option("--ablate", is_flag=True, help="Measure which commits of its lineage carry the gain, too.")
+@click.option("--no-measure", is_flag=True, help="Measure nothing; the report says so.")
+@click.option(
+    "--pairs", type=click.IntRange(2, 500), default=60, show_default=True, help="Pairs of one comparison at most."
+)
+@click.option(
+    "--time-each",
+    metavar="SECONDS",
+    type=click.FloatRange(1, 86_400),
+    default=120,
+    show_default=True,
+    help="No pair of a comparison is begun after that.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), help="Of the inputs that it is measured with; drawn if left out."
+)
 @runs_dir
 @as_json
-def export(run: str, dest: str, candidate: str, runs_dir: str, as_json: bool) -> None:
+def export(
+    run: str,
+    dest: str,
+    candidate: str,
+    ablate: bool,
+    no_measure: bool,
+    pairs: int,
+    time_each: float,
+    seed: int | None,
+    runs_dir: str,
+    as_json: bool,
+) -> None:
     """Copy the winner of RUN (or candidate N) to DEST, with the evidence for it.
 
     DEST must not exist, or be empty. It gets program/ (the files), evidence.json (measurements, verdicts, lineage,
-    commit, target), from-start.diff and a README.md.
+    commit, target), from-start.diff and a README.md. The program is judged and measured once more on this machine, in
+    turns with the seed program and the target's baselines, with inputs drawn afresh: README.md and gains.json say what
+    it is worth, with intervals, gains.svg shows it.
     """
+    import secrets
     from pathlib import Path
 
-    from raysearch.cli.exporting import export_candidate
+    from raysearch.cli.exporting import Wish, export_candidate
+    from raysearch.cli.findings import Doing
     from raysearch.cli.opened import OpenedRun
+    from raysearch.run.remeasure import Extent
 
+    if ablate and no_measure:
+        raise click.UsageError("--ablate measures, which --no-measure forbids: leave one out")
+    drawn = secrets.randbits(32) if seed is None else seed
+    wish = Wish(not no_measure, ablate, drawn, Extent(pairs, time_each))
     opened = OpenedRun.find(run, runs_dir)
-    exported = export_candidate(opened, candidate, Path(dest))
+    with Doing() as doing:
+        exported = export_candidate(opened, candidate, Path(dest), wish, doing)
     if as_json:
-        print_json({"run": opened.folder.name, "path": str(Path(dest).resolve()), **exported})
-    else:
-        click.echo(f"candidate {exported['id']} of {opened.folder.name} is in {dest}; see {Path(dest) / 'README.md'}")
+        print_json({"run": opened.folder.name, "path": str(Path(dest).resolve()), **exported.document})
+        return
+    number, readme = exported.row["id"], Path(dest) / "README.md"
+    click.echo(f"candidate {number} of {opened.folder.name} is in {dest}; see {readme}\n{exported.told}")

@@ -48,6 +48,8 @@ class Remeasured:
     """Of the inputs: drawn for this occasion, so that no program has been chosen for them."""
     extent: Extent
     told: Callable[[str], None]
+    sandbox: str
+    """Back-end that is in use."""
     _worker: Worker
     _retries_max: int
     _jobs: int = field(default=0, init=False)
@@ -122,7 +124,7 @@ def remeasured(
             spec = replace(spec, min_effect=search.confirmation.min_effect)
         worker = Worker(spec)
         stack.callback(worker.close)
-        yield Remeasured(repository, target, seed, extent, told, worker, search.retries_max)
+        yield Remeasured(repository, target, seed, extent, told, spec.sandbox, worker, search.retries_max)
 
 
 def _borrowing(folder: RunFolder, own: RunFolder) -> Repository:
