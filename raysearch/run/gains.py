@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from raysearch.errors import Fault, UserError
+from raysearch.facts import RunStarted
 from raysearch.run import baselines
 from raysearch.run.ablation import Ablated, Beside, Link, ablated, beside
 from raysearch.run.folder import RunFolder
@@ -51,28 +52,27 @@ def measured(
     folder: RunFolder,
     links: Sequence[Link],
     program: Commit,
-    origin: Commit,
+    start: RunStarted,
     *,
-    seeded: bool,
     ablate: bool,
     seed: int,
     extent: Extent,
     told: Callable[[str], None] = lambda _: None,
 ) -> Gains:
-    """``program``, the last of ``links``, beside ``origin`` and baselines, and, if ``ablate``, what each link is worth.
+    """``program``, the last of ``links``, beside the seed and baselines, and, if ``ablate``, what each link is worth.
 
-    ``seeded``: whether ``origin`` is a program. The run is only read. Says why where nothing can be measured.
+    The run, which began with ``start``, is only read. Says why where nothing can be measured.
     """
     began_s = time.time()
     try:
-        with remeasured(folder, origin, seed, extent, told) as place:
+        with remeasured(folder, start, seed, extent, told) as place:
             told("judging the program")
             refusal = place.refused(program)
             if refusal:
                 why = "the accuracy checker says no to it on this machine, with inputs drawn afresh"
                 return Gains(why, one_line(refusal, 1000), seed, extent, began_s)
-            against = _against(place, program, origin, seeded)
-            parts = ablated(place, links, seeded) if ablate else None
+            against = _against(place, program, start.origin, start.seeded)
+            parts = ablated(place, links, start.seeded) if ablate else None
             conditions = {"sandbox": place.sandbox, "target_digest": place.target.digest}
             return Gains("", "", seed, extent, began_s, against, parts, conditions)
     except (UserError, Fault) as error:

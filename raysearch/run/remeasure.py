@@ -13,6 +13,7 @@ from pathlib import Path
 from raysearch.config.layers import configure
 from raysearch.config.targets import load_target
 from raysearch.errors import EvaluatorFault, Fault, RunError
+from raysearch.facts import RunStarted
 from raysearch.jobs import CONFIRMATION, Job
 from raysearch.plugins import known_names
 from raysearch.process import sweep
@@ -91,15 +92,17 @@ class Remeasured:
 
 @contextmanager
 def remeasured(
-    folder: RunFolder, origin: Commit, seed: int, extent: Extent, told: Callable[[str], None] = lambda _: None
+    folder: RunFolder, start: RunStarted, seed: int, extent: Extent, told: Callable[[str], None] = lambda _: None
 ) -> Iterator[Remeasured]:
-    """A place to measure programs of the run in ``folder``, whose first program is ``origin``.
+    """A place to measure programs of the run in ``folder``, which began with ``start``.
 
     The run is only read; its driver may be at work meanwhile. Raises UserError where nothing can be measured here.
     """
     if not folder.config.is_file():
         raise RunError("the run folder has no run.toml, which says how the run measures")
     target = load_target(folder.target)
+    if target.digest != start.target_digest:
+        raise RunError("the target in the run folder is not the one that the run began with: it was changed")
     search = resolve(configure(folder.config, [], known=known_names()), target)
     with ExitStack() as stack:
         place = Path(tempfile.mkdtemp(prefix="raysearch-measure-"))
@@ -107,7 +110,7 @@ def remeasured(
         own = RunFolder(place / place.name)
         own.path.mkdir()
         repository = _borrowing(folder, own)
-        repository.name("origin", origin)
+        repository.name("origin", start.origin)
         stack.callback(sweep_scratch, own.identity)
         stack.callback(sweep, own.identity)
         wanted = {key: spec for key, spec in search.plugins.items() if key[0] is Stage.BENCHMARK or key[1] == ACCURACY}

@@ -149,7 +149,7 @@ def said(gains: Gains, objectives: Sequence[Objective]) -> str:
         else:
             interval = f"{shown(found, found.low, '-∞')} to {shown(found, found.high, '∞')}"
             effect = shown(found, found.effect, "?")
-            parts.append(f"beside {name}: {found.metric} {effect}, {interval}, {found.pairs} pairs")
+            parts.append(f"beside {name}: {found.metric} {effect}, {interval}, {_pairs(found)}")
     if gains.ablated is not None:
         parts.append(conclusion(gains.ablated))
     return "\n".join(parts)
@@ -158,6 +158,10 @@ def said(gains: Gains, objectives: Sequence[Objective]) -> str:
 def _of(beside: Beside, metric: str) -> Comparison | None:
     found = beside.contest.comparisons if beside.contest is not None else ()
     return next((one for one in found if one.metric == metric), found[0] if found else None)
+
+
+def _pairs(found: Comparison) -> str:
+    return f"{found.pairs} pair{'s' * (found.pairs != 1)}"
 
 
 def _cell(text: str) -> str:
@@ -232,7 +236,7 @@ def _row(mark: _Mark, index: int, x: Callable[[float], float], span: tuple[float
         end if place is None else place for place, end in zip(places, (span[0], 0.0, span[1]), strict=True)
     )
     colour = {"better": "#0072b2", "worse": "#d55e00"}.get(found.verdict, "#555555")
-    value = f"{shown(found, found.effect, '?')} ({found.pairs} pairs)"
+    value = f"{shown(found, found.effect, '?')} ({_pairs(found)})"
     fill = colour if mark.filled else "#ffffff"
     yield f'<text x="8" y="{y + 4:.1f}">{escape(one_line(mark.label, 36))}</text>'
     yield f'<line x1="{x(low):.1f}" x2="{x(high):.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="2"/>'
