@@ -37,30 +37,37 @@ MODES = 0o777
 """What may be given to a file: nothing that makes it run as its owner."""
 
 
-def close_in(libc: ctypes.CDLL, ruleset: int, filter_: int, *, listen: bool) -> int:
-    """Close this process in, for good; -1 for no ruleset, no filter. Raises OSError.
+class Filter:
+    """A seccomp program, as the kernel takes it; made of an open file."""
+
+    def __init__(self, number: int) -> None:
+        self.code = os.pread(number, 1 << 16, 0)
+        address = ctypes.cast(ctypes.c_char_p(self.code), ctypes.c_void_p).value or 0
+        self.program = words(len(self.code) // 8, address)  # struct sock_fprog
+        self.call = SECCOMP[os.uname().machine]
+
+
+def close_in(libc: ctypes.CDLL, ruleset: int, filter_: Filter | None, *, listen: bool) -> int:
+    """Close this process in, for good; -1 for no ruleset. Raises OSError.
 
     Returns the open file on which calls come that the filter hands on, or -1 if nobody will ``listen``.
     """
     demand(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
-    hold_rights(libc, ())
+    demand(libc.capset(*NO_RIGHTS), "capabilities")
     if ruleset >= 0:
         demand(libc.syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0), "landlock")
-    if filter_ < 0:
+    if filter_ is None:
         return -1
-    code = os.pread(filter_, 1 << 16, 0)
-    address = ctypes.cast(ctypes.c_char_p(code), ctypes.c_void_p).value or 0
-    program = words(len(code) // 8, address)  # struct sock_fprog
-    call, flags = SECCOMP[os.uname().machine], NEW_LISTENER if listen else 0
-    listener: int = libc.syscall(call, SET_MODE_FILTER, flags, program)
+    flags = NEW_LISTENER if listen else 0
+    listener: int = libc.syscall(filter_.call, SET_MODE_FILTER, flags, filter_.program)
     demand(min(listener, 0), "seccomp")
     return listener if listen else -1
 
 
-def hold_rights(libc: ctypes.CDLL, kept: tuple[int, ...]) -> None:
-    """Give up all capabilities but these, by number; with no_new_privs none comes back. Raises OSError."""
+def rights(kept: tuple[int, ...]) -> tuple[bytes, bytes]:
+    """For capset(2): all capabilities but these, by number, are given up; with no_new_privs none comes back."""
     mask = sum(1 << number for number in kept)  # all below 32: effective, permitted, inheritable; then the high halves
-    demand(libc.capset(words(CAPABILITIES_VERSION_3), words(mask | mask << 32, 0, 0)), "capabilities")
+    return words(CAPABILITIES_VERSION_3), words(mask | mask << 32, 0, 0)
 
 
 def words(*numbers: int) -> bytes:
@@ -68,11 +75,14 @@ def words(*numbers: int) -> bytes:
     return b"".join(number.to_bytes(8, "little") for number in numbers)
 
 
-def demand(answer: int, what: str) -> None:
+NO_RIGHTS = rights(())
+
+
+def demand(answer: int, what: str | bytes) -> None:
     """Raise OSError where a call of the C library failed."""
     if answer != 0:
         number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), what)
+        raise OSError(number, os.strerror(number), os.fsdecode(what))
 
 
 class Hatch:

@@ -17,6 +17,8 @@ from raysearch.errors import SandboxFault
 from raysearch.process.guarded import Confinement, GuardedProcess
 
 ZYGOTE = Path(__file__).with_name("zygote.py")
+ROOMS = Path(__file__).with_name("rooms.py")
+"""Part of the zygote, to lie beside it."""
 IMPORT_S = 120.0
 """How long the imports may take."""
 
@@ -43,6 +45,8 @@ class Request(TypedDict):
     files: list[str]
     """What the guard is told, and given open."""
     room: Room | None
+    known: str
+    """The script as the zygote sees it, where that may be compiled once for all commands; else empty."""
 
 
 class Refused(Exception):
@@ -142,10 +146,11 @@ class Zygote:
         run: str,
         confinement: Confinement,
         room: Room | None,
+        known: str = "",
     ) -> GuardedProcess:
         """Fork a command: a Python script and its arguments, under what the confinement lays on it.
 
-        ``streams``: stdin, stdout, stderr. Like `GuardedProcess.start`. Raises SandboxFault.
+        ``streams``: stdin, stdout, stderr. ``known``: see `Request`. Like `GuardedProcess.start`. Raises SandboxFault.
         """
         ours, theirs = socket.socketpair()
         try:
@@ -156,6 +161,7 @@ class Zygote:
                     "words": confinement.words(cwd=cwd, grace_s=grace_s, run=run, locale=True),
                     "files": [word for word, _ in files],
                     "room": room,
+                    "known": known,
                 }
                 numbers = [*streams, *(number for _, number in files)]
                 socket.send_fds(self._channel, [json.dumps(request).encode()], numbers)

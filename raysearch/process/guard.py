@@ -54,8 +54,7 @@ class Order:
         self.command = words[cut + 1 :]
         self.leash = self.filter = self.ruleset = self.uid = -1
         self.cwd = self.run = ""
-        self.detach, self.locale = False, True
-        self.grace_s = 0.0
+        self.detach, self.locale, self.grace_s = False, True, 0.0
         self.join: list[int] = []
         self.fences: list[int] = []
         self.cpus: list[int] = []
@@ -154,9 +153,10 @@ class Guard:
     def __init__(self, order: Order, libc: ctypes.CDLL, with_bars: ModuleType | None = None) -> None:
         self.order = order
         self.libc = libc
-        self.bars = with_bars or (load_bars() if order.filter >= 0 or order.ruleset >= 0 else None)
+        self.bars = with_bars or (load_bars() if max(order.filter, order.ruleset) >= 0 else None)
         self.hatch: bars.Hatch | None = self.bars.Hatch(order.writable) if self.bars and order.writable else None
         self.supervisor: bars.Supervisor | None = None
+        self.filter: bars.Filter | None = None
         self.main = 0
         self.status: int | None = None
         self.left: list[str] = []
@@ -223,7 +223,8 @@ class Guard:
         for number in (SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGXFSZ):
             self.libc.signal(number, None)
         if self.bars:
-            listener = self.bars.close_in(self.libc, order.ruleset, order.filter, listen=self.hatch is not None)
+            program = self.filter or (self.bars.Filter(order.filter) if order.filter >= 0 else None)
+            listener = self.bars.close_in(self.libc, order.ruleset, program, listen=self.hatch is not None)
             if self.hatch:
                 self.hatch.hand_over(listener)
 
@@ -266,8 +267,7 @@ class Guard:
 
     def gone_within(self, limit_s: float) -> bool:
         """Whether the whole tree ends within ``limit_s``."""
-        end = time.monotonic() + limit_s
-        pause_s = 0.0005
+        end, pause_s = time.monotonic() + limit_s, 0.0005
         while self.reap():
             if time.monotonic() >= end:
                 return False

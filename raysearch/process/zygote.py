@@ -15,9 +15,9 @@ whatever a module drew at random while it was imported (numpy's global generator
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import atexit
 import ctypes
-import fcntl
 import gc
 import importlib
 import importlib.machinery
@@ -28,45 +28,41 @@ import os
 import re
 import signal
 import socket
-import struct
 import sys
-import threading
 import types
-from typing import TYPE_CHECKING
+import warnings
 
+register_at_fork = os.register_at_fork
+os.register_at_fork = lambda **_: None
+import threading  # noqa: E402 - what it would do in every fork of this one thread costs a third of a millisecond
+
+os.register_at_fork = register_at_fork
+
+TYPE_CHECKING = False  # as typing has it, of which this script has no other need
 if TYPE_CHECKING:
-    from raysearch.process import bars, guard
+    from raysearch.process import bars, guard, rooms
     from raysearch.process.forked import Request, Room
 else:
     import bars  # they lie beside this script
     import guard
+    import rooms
 
-    del sys.modules["bars"], sys.modules["guard"]  # commands may have modules of that name
+    del sys.modules["bars"], sys.modules["guard"], sys.modules["rooms"]  # commands may have modules of that name
     del sys.path[0]
 
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x2000000, 0x4000000, 0x8000000
 CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000
 APART = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID
 CLONE = {"x86_64": 56, "aarch64": 220}
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = (
-    1,
-    2,
-    4,
-    8,
-    32,
-    4096,
-    16384,
-    1 << 18,
-)
-SIOCSIFFLAGS, IFF_UP, IFF_RUNNING = 0x8914, 0x1, 0x40
 CAP_KILL, CAP_SETGID, CAP_SETUID = 5, 6, 7
 FRAMES = 4
 """How many calls lie below a script: ours, and that of exec."""
 NEXT_LIBRARY = 24
 """Offset of ``l_next`` in ``struct link_map``, where pointers have 64 bits."""
 MESSAGE_BYTES_MAX = 1 << 18
-COVERED = ("sys", "sysrq-trigger", "irq", "bus")
-"""Parts of /proc that are for the machine's administrator; bubblewrap covers the same."""
+CODES_MAX = 64
+Codes = dict[str, tuple[bytes, types.CodeType | None]]
+"""Content of scripts that are known, and what it compiles to without a warning, by place."""
 
 
 def prepare(names: list[str]) -> dict[str, str | list[str]]:
@@ -124,9 +120,10 @@ class Zygote:
         self.channel = channel
         self.libc = ctypes.CDLL(None, use_errno=True)
         self.libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
+        self.codes: Codes = {}
         self.clone = ctypes.PyDLL(None, use_errno=True).syscall  # keeps Python's lock, which the child must have
 
-    def serve(self) -> tuple[guard.Guard, Request] | None:
+    def serve(self) -> tuple[guard.Guard, list[str]] | None:
         """Fork for every request. Returns None when the owner has let go, and a guard in each command's process."""
         self.libc.signal(signal.SIGCHLD, 1)  # SIG_IGN: keepers need no burial
         for number in (guard.SIGHUP, guard.SIGINT, guard.SIGPIPE, guard.SIGTERM):
@@ -135,12 +132,25 @@ class Zygote:
             message, files, _, _ = socket.recv_fds(self.channel, MESSAGE_BYTES_MAX, 64)
             if not message:
                 return None
-            request: Request = json.loads(message)
-            if self.branch(request["room"]):
-                self.channel.detach()
-                return keep(self.libc, request, files), request
+            plan = Plan(json.loads(message), files)
+            if plan.known:
+                self.learn(plan.known, plan.place)
+            if self.branch(plan.room):
+                return keep(self.libc, plan), plan.order.command
             for number in files:
                 os.close(number)
+
+    def learn(self, known: str, place: str) -> None:
+        """Compile a script that many commands run, which will find it at ``place``; what would warn is left to them."""
+        if place in self.codes or len(self.codes) >= CODES_MAX:
+            return
+        try:
+            with open(known, "rb") as file, warnings.catch_warnings():  # noqa: PTH123
+                warnings.simplefilter("error")
+                content = file.read()
+                self.codes[place] = content, compile(content, place, "exec", dont_inherit=True)
+        except Exception:
+            self.codes[place] = b"", None
 
     def branch(self, room: Room | None) -> bool:
         """Fork, with a room into namespaces of its own; whether this is the new process, a keeper.
@@ -156,31 +166,45 @@ class Zygote:
         return bool(pid == 0)
 
 
-def keep(libc: ctypes.CDLL, request: Request, files: list[int]) -> guard.Guard:
-    """Be the guard of the request's command. Returns, once, in the command's process; ends the keeper's."""
-    for number in range(3):  # stdin, stdout and stderr come first
-        os.dup2(files[number], number)
-    own = [f"{word}={number}" for word, number in zip(request["files"], files[3:], strict=True)]
-    order = guard.Order([*request["words"], *own, "--", *request["script"]])
-    close_all_but((0, 1, 2, *order.own))
+class Plan:
+    """A request in the form that costs its keeper least: every page that a fork writes to is a page to copy."""
+
+    def __init__(self, request: Request, files: list[int]) -> None:
+        own = [f"{word}={number}" for word, number in zip(request["files"], files[3:], strict=True)]
+        self.order = guard.Order([*request["words"], *own, "--", *request["script"]])
+        self.filter = bars.Filter(self.order.filter) if self.order.filter >= 0 else None
+        self.streams = files[:3]
+        self.strange = gaps((0, 1, 2, *self.order.own))
+        self.room = request["room"]
+        self.mounts = [] if self.room is None else rooms.furnishing(self.room)
+        self.rights = bars.rights((CAP_KILL, CAP_SETGID, CAP_SETUID) if self.order.uid >= 0 else ())
+        self.known = request["known"]
+        self.place = absolute(self.order.command[0], self.order.cwd)
+
+
+def keep(libc: ctypes.CDLL, plan: Plan) -> guard.Guard:
+    """Be the guard of the plan's command. Returns, once, in the command's process; ends the keeper's."""
+    for number, stream in enumerate(plan.streams):
+        os.dup2(stream, number)
+    close(plan.strange)
     libc.signal(signal.SIGCHLD, None)
-    room = request["room"]
     try:
-        if room is None:
+        if plan.room is None:
             os.setsid()
             bars.demand(libc.prctl(guard.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "subreaper")
         else:
-            furnish(libc, room)
-            bars.hold_rights(libc, (CAP_KILL, CAP_SETGID, CAP_SETUID) if order.uid >= 0 else ())
+            rooms.furnish(libc, plan.room, plan.mounts)
+            bars.demand(libc.capset(*plan.rights), "capabilities")
             libc.prctl(guard.PR_SET_DUMPABLE, 0, 0, 0, 0)  # the command, perhaps of the same user, must not trace it
     except OSError as error:
         os.write(2, f"raysearch: no room for the command: {error.filename}: {error.strerror}\n".encode())
         os._exit(1)
-    keeper = guard.Guard(order, libc, bars)
+    keeper = guard.Guard(plan.order, libc, bars)
+    keeper.filter = plan.filter
     keeper.main = os.fork()
     if keeper.main == 0:
         return keeper
-    grace_s: float | None = order.grace_s
+    grace_s: float | None = plan.order.grace_s
     try:
         keeper.started()
         grace_s = keeper.watch()
@@ -189,53 +213,18 @@ def keep(libc: ctypes.CDLL, request: Request, files: list[int]) -> guard.Guard:
         os._exit(0)
 
 
-def close_all_but(numbers: tuple[int, ...]) -> None:
+def gaps(numbers: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Where every open file but these is: from a number to below another."""
     kept = sorted({*numbers, os.sysconf("SC_OPEN_MAX")})
-    for low, high in itertools.pairwise(kept):
-        os.closerange(low + 1, high)
+    return [(low + 1, high) for low, high in itertools.pairwise(kept) if low + 1 < high]
 
 
-def furnish(libc: ctypes.CDLL, room: Room) -> None:
-    """Mount what the command may see. Raises OSError."""
-
-    def mount(source: str | None, place: str, kind: str | None, flags: int, data: str | None = None) -> None:
-        words = [None if word is None else word.encode() for word in (source, place, kind)]
-        bars.demand(libc.mount(*words, ctypes.c_ulong(flags), None if data is None else data.encode()), place)
-
-    def bind(source: str, place: str, *, writable: bool) -> None:
-        make_folder(place)
-        mount(source, place, None, MS_BIND | MS_REC)
-        held = os.statvfs(place).f_flag & MS_NOEXEC  # flags of the machine's own mounts can be locked
-        flags = MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | held
-        mount(None, place, None, flags if writable else flags | MS_RDONLY)
-
-    if not room["network"]:
-        raise_loopback()
-    mount(None, "/", None, MS_REC | MS_PRIVATE)
-    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    for name in COVERED:
-        if os.access(f"/proc/{name}", os.W_OK):
-            bind(f"/proc/{name}", f"/proc/{name}", writable=False)
-    mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
-    for place in ("/dev/shm", "/tmp"):
-        mount("tmpfs", place, "tmpfs", MS_NOSUID | MS_NODEV, f"mode=1777,size={room['private_bytes']}")
-    for source, place, writable in room["mounts"]:
-        bind(source, place, writable=writable)
-    mount("tmpfs", room["cover"], "tmpfs", MS_RDONLY, "mode=0,size=4k")
+def close(ranges: list[tuple[int, int]]) -> None:
+    for low, high in ranges:
+        os.closerange(low, high)
 
 
-def make_folder(place: str) -> None:
-    """A place to mount on, in a private folder; elsewhere it is there already."""
-    if not os.path.lexists(place):
-        make_folder(os.path.dirname(place))  # noqa: PTH120
-        os.mkdir(place)  # noqa: PTH102
-        os.chmod(place, 0o755)  # noqa: PTH101
-
-
-def raise_loopback() -> None:
-    """Switch on the only device of a new network."""
-    with socket.socket() as any_socket:
-        fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", IFF_UP | IFF_RUNNING))
+ALL_BUT_STREAMS = gaps((0, 1, 2))
 
 
 def become(keeper: guard.Guard) -> None:
@@ -245,22 +234,27 @@ def become(keeper: guard.Guard) -> None:
     except OSError as error:
         os.write(2, f"raysearch: cannot run {keeper.order.command[0]}: {error.filename}: {error.strerror}\n".encode())
         os._exit(127 if isinstance(error, FileNotFoundError) else 126)
-    close_all_but((0, 1, 2))
+    close(ALL_BUT_STREAMS)
     for number in (guard.SIGPIPE, guard.SIGXFSZ):
         keeper.libc.signal(number, 1)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _signal.signal(guard.SIGINT, _signal.default_int_handler)
+    register_at_fork(after_in_child=threading._after_fork)  # type: ignore[attr-defined] # now there may be threads
+    if hasattr(main := threading.main_thread(), "_set_native_id"):
+        main._set_native_id()
     if "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()
 
 
-def play(words: list[str]) -> int:
+def play(words: list[str], codes: Codes) -> int:
     """Run a script as ``python SCRIPT WORD...`` does; its exit status."""
     script = words[0]
     sys.argv = words
     sys.orig_argv = [sys.executable, *words]
+    here = os.getcwd()  # noqa: PTH109
+    place = absolute(script, here)
     if not sys.flags.safe_path:
-        sys.path.insert(0, os.path.dirname(os.path.realpath(script)))  # noqa: PTH120
-    place = script if script.startswith("/") else f"{os.getcwd()}/{script.removeprefix('./')}"  # noqa: PTH109
+        lies_here = "/" not in script and not os.path.islink(script)  # noqa: PTH114
+        sys.path.insert(0, here if lies_here else os.path.dirname(os.path.realpath(script)))  # noqa: PTH120
     module = types.ModuleType("__main__")
     loader = importlib.machinery.SourceFileLoader("__main__", place)
     vars(module).update(__file__=place, __cached__=None, __loader__=loader, __annotations__={})
@@ -269,7 +263,10 @@ def play(words: list[str]) -> int:
     sys.setrecursionlimit(sys.getrecursionlimit() + FRAMES)
     try:
         with io.open_code(place) as file:
-            code = compile(file.read(), place, "exec", dont_inherit=True)
+            content = file.read()
+        known, code = codes.get(place, (b"", None))
+        if code is None or known != content:
+            code = compile(content, place, "exec", dont_inherit=True)
         exec(code, vars(module))
     except SystemExit as end:
         return exit_status(end.code)
@@ -280,6 +277,11 @@ def play(words: list[str]) -> int:
         sys.excepthook(type(error), error.with_traceback(trace), trace)
         return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
     return 0
+
+
+def absolute(script: str, folder: str) -> str:
+    """Where a script is that a command in ``folder`` names."""
+    return script if script.startswith("/") else f"{folder}/{script.removeprefix('./')}"
 
 
 def exit_status(code: object) -> int:
@@ -345,9 +347,9 @@ def main(words: list[str]) -> None:
     served = zygote.serve() if "ready" in answer else None
     if served is None:
         return
-    keeper, request = served
+    keeper, script = served
     become(keeper)
-    leave(play(request["script"]), loaded, library)
+    leave(play(script, zygote.codes), loaded, library)
 
 
 if __name__ == "__main__":

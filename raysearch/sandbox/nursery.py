@@ -13,7 +13,7 @@ from typing import Protocol
 
 from raysearch.errors import SandboxFault
 from raysearch.process import Confinement
-from raysearch.process.forked import ZYGOTE, Room
+from raysearch.process.forked import ROOMS, ZYGOTE, Room
 from raysearch.sandbox import view
 from raysearch.sandbox.bubblewrap import GUARD_INSIDE, PRIVATE, Bubblewrap
 from raysearch.sandbox.interface import Mount
@@ -22,7 +22,7 @@ from raysearch.sandbox.limits import MB, Watch
 from raysearch.sandbox.owners import make_private
 from raysearch.target import SandboxLimits
 
-ZYGOTE_INSIDE = "/run/raysearch/zygote.py"
+ZYGOTE_INSIDE, ROOMS_INSIDE = "/run/raysearch/zygote.py", "/run/raysearch/rooms.py"
 WITHIN = "/run/raysearch/within"
 TAKEN = ("dev", "proc", "sys", "usr", "etc", "run", "nix", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
 """Folders of the root in which a zygote's own mounts lie."""
@@ -52,6 +52,10 @@ class Nursery(Protocol):
 
     def room(self, readable: Sequence[Mount], writable: Sequence[Mount], limits: SandboxLimits) -> Room | None:
         """The namespaces that a keeper makes for the command. Raises Unfit."""
+        ...
+
+    def known(self, script: Path) -> str:
+        """Where a zygote sees a script that no candidate can have written; empty for others."""
         ...
 
     def laid(self, readable: Sequence[Mount], writable: Sequence[Mount], limits: SandboxLimits) -> Laid:
@@ -90,6 +94,7 @@ class BubblewrapNursery:
         with self.sandbox.enclosure(
             [
                 Mount(ZYGOTE, ZYGOTE_INSIDE),
+                Mount(ROOMS, ROOMS_INSIDE),
                 *(Mount(folder, f"{WITHIN}/{folder}") for folder in self.hidden),
                 *seen[: len(self.readable)],
             ],
@@ -109,6 +114,12 @@ class BubblewrapNursery:
             "mounts": sorted([*hidden, *mounts], key=lambda mount: mount[1].count("/")),
             "cover": WITHIN,
         }
+
+    def known(self, script: Path) -> str:
+        for number, folder in enumerate(self.readable):
+            if script.is_relative_to(folder):
+                return f"{WITHIN}/{number}/{script.relative_to(folder)}"
+        return ""
 
     def _places(self) -> list[tuple[Path, str]]:
         """Folders of this machine, and where the zygote sees them."""
@@ -149,6 +160,7 @@ class LandlockNursery:
     """
 
     sandbox: Landlock
+    readable: tuple[Path, ...] = ()
     folder: Path = field(default_factory=make_private)
     busy: threading.Lock = field(default_factory=threading.Lock)
 
@@ -165,6 +177,9 @@ class LandlockNursery:
 
     def room(self, readable: Sequence[Mount], writable: Sequence[Mount], limits: SandboxLimits) -> Room | None:  # noqa: ARG002
         return None
+
+    def known(self, script: Path) -> str:
+        return str(script) if any(script.is_relative_to(folder) for folder in self.readable) else ""
 
     @contextmanager
     def laid(
