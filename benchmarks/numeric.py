@@ -9,13 +9,19 @@ Variation is pymoo's for both, simulated binary crossover for nine children in t
 children stay to their parents is one number for NSGA-II. `evolve` has three mutators, with three step sizes, among
 which it chooses by credit; a second row shows it with a single one, whose numbers are NSGA-II's.
 
+``--lanes`` compares `evolve` with itself: one child after the other, so many lanes that answer in a random order, and
+generations of as many children that wait for their last. All evaluate equally often. Beside the hypervolume stands what
+lanes do to a child: how many candidates were admitted between its being asked for and its end.
+
 python benchmarks/numeric.py
+python benchmarks/numeric.py --lanes 16 --evaluations 2000
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,21 +40,12 @@ from population.policies.evolve import Evolve
 from population.ranking import fronts, hypervolume
 from raysearch.engine import Engine
 from raysearch.facts import Entry, RunStarted, SessionOpened
-from raysearch.seeds import number
+from raysearch.jobs import Job, Result
+from raysearch.protocols import Answer, Pool
+from raysearch.seeds import number, stream
 from raysearch.testing.simulated import DirectPool, FakeClock
-from raysearch.types import (
-    Change,
-    Commit,
-    Job,
-    Limits,
-    Measurement,
-    Objective,
-    Plan,
-    Result,
-    Stage,
-    Step,
-    Tree,
-)
+from raysearch.types import Change, Commit, Limits, Measurement, Objective, Plan, Stage, Step, Tree
+from raysearch.views.staleness import Staleness
 
 Points = npt.NDArray[np.float64]
 """Shape (points, objectives), less being better."""
@@ -117,27 +114,60 @@ class Vectors:
 
 
 @dataclass(slots=True)
+class Lanes:
+    """A pool in which any of the jobs under way is as likely as any other to be done next."""
+
+    perform: Callable[[Job], Result]
+    rng: random.Random
+    waiting: list[Job] = field(default_factory=list)
+
+    def submit(self, job: Job) -> None:
+        self.waiting.append(job)
+
+    def next(self, timeout_s: float) -> Answer | None:  # noqa: ARG002 # nothing is waited for
+        if not self.waiting:
+            return None
+        job = self.waiting.pop(self.rng.randrange(len(self.waiting)))
+        return Answer(job, self.perform(job))
+
+    def close(self) -> None:
+        self.waiting.clear()
+
+
+@dataclass(slots=True)
 class Nowhere:
-    """A journal that is not kept, and a sink that shows nothing."""
+    """A journal that is not kept, and a sink that counts what children missed."""
+
+    missed: Staleness = field(default_factory=Staleness)
 
     def append(self, entry: Entry) -> None: ...
     def replay(self) -> Iterator[Entry]:
         return iter(())
 
-    def told(self, entry: Entry) -> None: ...
+    def told(self, entry: Entry) -> None:
+        self.missed.told(entry.fact)
+
     def started(self, job: Job) -> None: ...
     def close(self) -> None: ...
 
 
 def evolved(name: str, seed: int, evaluations: int, etas: Etas = STEPS) -> Points:
     """All that a run of `evolve` evaluated, in order."""
+    return searched(name, seed, evaluations, etas)[0]
+
+
+def searched(
+    name: str, seed: int, evaluations: int, etas: Etas = STEPS, lanes: int = 1, **options: Any
+) -> tuple[Points, Staleness]:
+    """`evolved` with so many lanes and options of the policy; and what its children missed."""
     world = Vectors(problem(name), seed, etas)
     objectives = tuple(Objective(f"f{n}", "min", primary=n == 0) for n in range(world.problem.n_obj))
     plan, origin, nowhere = Plan((Step(Stage.BENCHMARK, "values"),)), world.origin(), Nowhere()
-    engine = Engine(Evolve(mutators=tuple(etas)), DirectPool(world.perform), nowhere, FakeClock(), nowhere)
+    pool: Pool = DirectPool(world.perform) if lanes == 1 else Lanes(world.perform, stream(seed, "lanes"))
+    engine = Engine(Evolve(mutators=tuple(etas), **options), pool, nowhere, FakeClock(), nowhere)
     start = RunStarted(name, seed, name, name, objectives, plan, origin, Tree("origin"), seeded=True)
-    engine.run(start, SessionOpened(1, Limits(attempts_max=evaluations - 1), "here", 0, "0"))
-    return np.array(world.evaluated)
+    engine.run(start, SessionOpened(1, Limits(lanes, attempts_max=evaluations - 1), "here", 0, "0"))
+    return np.array(world.evaluated), nowhere.missed
 
 
 def nsga2(name: str, seed: int, evaluations: int) -> tuple[Points, list[Points]]:
@@ -189,13 +219,15 @@ def row(title: str, volumes: Sequence[float]) -> str:
     return f"  {title:<28} {np.median(volumes):.4f}  [{low:.4f}, {high:.4f}]  {spread}"
 
 
-def verdict(name: str, ours: Sequence[float], theirs: Sequence[float]) -> tuple[str, bool]:
+def verdict(
+    name: str, ours: Sequence[float], theirs: Sequence[float], who: str = "evolve is", whom: str = "NSGA-II"
+) -> tuple[str, bool]:
     """One line, and whether the median of ``ours`` is at least that of ``theirs``."""
     gain = float(np.median(ours) - np.median(theirs))
     low, high = interval(lambda r: np.median(r[0], axis=1) - np.median(r[1], axis=1), ours, theirs)
     sure = "" if low > 0 or high < 0 else ", within what chance allows"
     words = "ahead of" if gain >= 0 else "behind"
-    return f"  {name}: evolve is {words} NSGA-II, by {gain:+.4f} [{low:+.4f}, {high:+.4f}]{sure}", gain >= 0
+    return f"  {name}: {who} {words} {whom}, by {gain:+.4f} [{low:+.4f}, {high:+.4f}]{sure}", gain >= 0
 
 
 def compare(name: str, seeds: int, budgets: Sequence[int]) -> bool:
@@ -224,6 +256,39 @@ def compare(name: str, seeds: int, budgets: Sequence[int]) -> bool:
     return all(reached)
 
 
+def compare_lanes(name: str, seeds: int, budgets: Sequence[int], lanes: int) -> bool:
+    """Print the tables of one problem; whether with every budget many lanes come as far as one, or chance decides."""
+    began_s, longest = time.monotonic(), max(budgets)
+    generations = {"generational": True, "children_per_generation": lanes}
+    ways: Mapping[str, tuple[int, Mapping[str, Any]]] = {
+        "1 lane": (1, {}),
+        f"{lanes} lanes": (lanes, {}),
+        f"generations of {lanes}": (lanes, generations),
+    }
+    runs = {
+        way: [searched(name, seed, longest, lanes=count, **options) for seed in range(seeds)]
+        for way, (count, options) in ways.items()
+    }
+    reached = []
+    for budget in budgets:
+        print(f"{name}, {budget} evaluations, {seeds} seeds; hypervolume, of {PROBLEMS[name][1]:.4f} at most")
+        print(f"  {'':<28} median  95 % of the median  all seeds")
+        volumes = {way: [volume(points[:budget]) for points, _ in found] for way, found in runs.items()}
+        for way, found in volumes.items():
+            print(row(f"evolve, {way}", found))
+        one, *others = volumes
+        for way in others:
+            line, enough = verdict(name, volumes[way], volumes[one], f"{way} are", one)
+            print(line)
+            reached.append(enough or "chance" in line or way.startswith("generations"))
+    for way, found in runs.items():
+        missed = [count for _, count in found]
+        mean = float(np.mean([count.mean for count in missed]))
+        print(f"  {way}: a child missed {mean:.1f} candidates on average, {max(c.most for c in missed)} at most")
+    print(f"({time.monotonic() - began_s:.0f} s)\n", flush=True)
+    return all(reached)
+
+
 def hundreds(text: str) -> int:
     """A number of evaluations that NSGA-II's populations come out even with. Raises ValueError."""
     number = int(text)
@@ -238,9 +303,16 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--problem", action="append", choices=list(PROBLEMS), help="repeatable; all if left out")
     parser.add_argument("--quick", action="store_true", help="2 seeds of 400 evaluations: does it run at all?")
+    parser.add_argument("--lanes", type=int, help="compare so many lanes with one, instead")
     chosen = parser.parse_args()
+    if chosen.lanes is not None and chosen.lanes < 2:
+        parser.error("--lanes must be 2 or more")
     seeds, budgets = (2, [400]) if chosen.quick else (chosen.seeds, chosen.evaluations)
-    reached = [compare(name, seeds, budgets) for name in chosen.problem or PROBLEMS]
+    problems = chosen.problem or PROBLEMS
+    if chosen.lanes is not None:
+        reached = [compare_lanes(name, seeds, budgets, chosen.lanes) for name in problems]
+    else:
+        reached = [compare(name, seeds, budgets) for name in problems]
     return 0 if all(reached) else 1
 
 

@@ -163,7 +163,7 @@ def draw(runs: Sequence[Run], picture: Path) -> None:
             panel.errorbar(aside, middle[-1], reach, fmt="o", markersize=4, capsize=3, color=f"C{place}")
         panel.set(title=example, xlabel="evaluator runs (a whole evaluation is two)", ylabel="gain (the seed: 1)")
         panel.grid(alpha=0.3)
-    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(POLICIES))
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=3 * len(shown))
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=110)
     pyplot.close(figure)

@@ -70,3 +70,23 @@ def test_the_quick_table_can_be_read() -> None:
         "random",
     ]
     assert "dtlz2: evolve is ahead of NSGA-II, by +" in done.stdout
+
+
+def test_lanes_evaluate_equally_often_and_count_what_is_missed(numeric) -> None:
+    found = {lanes: numeric.searched("dtlz2", 3, 150, lanes=lanes) for lanes in (1, 8)}
+    assert found[1][1].most == 0
+    assert 4 < found[8][1].mean < 9, "each lane's child is passed by about one of every other lane"
+    assert all(145 <= len(points) <= 150 for points, _ in found.values())
+    assert np.array_equal(found[8][0], numeric.searched("dtlz2", 3, 150, lanes=8)[0])
+    options = {"generational": True, "children_per_generation": 8}
+    assert numeric.searched("dtlz2", 3, 150, lanes=8, **options)[1].most <= 7
+
+
+def test_the_table_of_lanes_can_be_read(numeric, capsys) -> None:
+    numeric.compare_lanes("dtlz2", 2, [100, 200], 4)
+    said = capsys.readouterr().out
+    assert "dtlz2, 200 evaluations, 2 seeds" in said
+    for way in ("1 lane", "4 lanes", "generations of 4"):
+        assert len(re.findall(rf"^  evolve, {way} +\d\.\d{{4}}  \[", said, re.M)) == 2
+        assert f"  {way}: a child missed " in said
+    assert len(re.findall(r"dtlz2: 4 lanes are (?:ahead of|behind) 1 lane, by [+-]", said)) == 2
