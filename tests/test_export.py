@@ -84,10 +84,10 @@ class Edits:
     def mutate(self, workspace: Workspace, brief: Brief, rng: random.Random) -> Mutation:
         file = workspace.path / "costs.txt"
         text = file.read_text()
-        for number, (old, new) in enumerate(EDITS, start=1):
-            if self._due(text, number):
+        for place, (old, new) in enumerate(EDITS, start=1):
+            if self._due(text, place):
                 file.write_text(text.replace(old, new, 1))
-                return Mutation(f"edit {number} | `of` <some>")
+                return Mutation(f"edit {place} | `of` <some>")
         return Mutation("nothing left")
 
     def _due(self, text: str, number: int) -> bool:
@@ -295,6 +295,26 @@ def test_whatever_was_measured_is_told_whole(rows: list[Any], relative: bool, te
     if drawn:
         assert "nan" not in drawn
         ET.fromstring(drawn)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "high", "carries"),
+    [
+        ("better", 0.2, "carries"),
+        ("unsettled", 0.2, "unsettled"),
+        ("unsettled", None, "unsettled"),
+        ("no_worthwhile_gain", 0.01, "none"),
+        ("no_worthwhile_gain", -0.01, "costs"),
+        ("worse", -0.01, "costs"),
+    ],
+)
+def test_what_a_commit_is_worth(verdict: Any, high: float | None, carries: str) -> None:
+    found = compared(-0.02, -0.1, high, verdict)
+    assert found.carries == carries
+    link = Link(AttemptId(1), Commit("c" * 40), None, Commit("o" * 40))
+    assert Ablated(link, Beside(why="it was not"), found).carries == carries
+    assert Ablated(link, found, Beside(why="does not come out alone")).carries == carries
+    assert Ablated(link, Beside(why="it was not"), Beside(why="nor this")).carries == "unknown"
 
 
 def test_gains_are_said_as_people_say_them() -> None:

@@ -12,7 +12,7 @@ from raysearch.errors import Fault
 from raysearch.repository import Repository
 from raysearch.run.remeasure import Remeasured
 from raysearch.sinks.lines import name_of, one_line
-from raysearch.types import AttemptId, Commit, Contest, Tree
+from raysearch.types import AttemptId, Commit, Comparison, Contest, Standing, Tree
 
 Carries = Literal["carries", "none", "costs", "unsettled", "unknown"]
 """Whether a commit is worth its place: it does; there is no gain worth claiming; the program is better without it; as
@@ -32,12 +32,17 @@ class Beside:
         """What the contest says of the program that challenged."""
         if self.contest is None:
             return "unknown"
-        found = {comparison.verdict for comparison in self.contest.comparisons}
+        found = {standing(comparison) for comparison in self.contest.comparisons}
         if "better" in found:
             return "carries"
         if "unsettled" in found:
             return "unsettled"
         return "costs" if "worse" in found else "none"
+
+
+def standing(found: Comparison) -> Standing:
+    """The verdict; ``worse`` also where a contest had ended for want of a gain, and the interval has losses alone."""
+    return "worse" if found.verdict == "no_worthwhile_gain" and (found.high or 0.0) < 0 else found.verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +96,12 @@ def ablated(place: Remeasured, links: Sequence[Link], seeded: bool) -> tuple[Abl
         where = f"{name_of(link.id)}, {number} of {len(links)}"
         place.told(f"measuring {where}, beside what it was made from")
         step = _step(place, link, seeded)
-        place.told(f"measuring the last program without {where}")
         assert last is not None
-        found.append(Ablated(link, step, step if link is last else _left_out(place, link, last, seeded)))
+        if link is last:
+            found.append(Ablated(link, step, step))
+            break
+        place.told(f"measuring the last program without {where}")
+        found.append(Ablated(link, step, _left_out(place, link, last, seeded)))
     return tuple(found)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-from raysearch.run.ablation import Ablated, Beside
+from raysearch.run.ablation import Ablated, Beside, standing
 from raysearch.run.gains import SEED_PROGRAM, Gains
 from raysearch.sinks.lines import name_of, number, one_line, unit_of
 from raysearch.types import Comparison, Objective
@@ -123,7 +123,7 @@ def _rows(beside: Beside) -> Iterator[str]:
     for found in beside.contest.comparisons:
         low, high = shown(found, found.low, "-∞"), shown(found, found.high, "∞")
         name = f"{found.metric} ({found.goal})"
-        yield f"{name} | {shown(found, found.effect, '?')} | {low} to {high} | {found.pairs} | {_SAYS[found.verdict]}"
+        yield f"{name} | {shown(found, found.effect, '?')} | {low} to {high} | {found.pairs} | {_SAYS[standing(found)]}"
 
 
 def shown(found: Comparison, value: float | None, bound: str) -> str:
@@ -235,7 +235,7 @@ def _row(mark: _Mark, index: int, x: Callable[[float], float], span: tuple[float
     low, middle, high = (
         end if place is None else place for place, end in zip(places, (span[0], 0.0, span[1]), strict=True)
     )
-    colour = {"better": "#0072b2", "worse": "#d55e00"}.get(found.verdict, "#555555")
+    colour = {"better": "#0072b2", "worse": "#d55e00"}.get(standing(found), "#555555")
     value = f"{shown(found, found.effect, '?')} ({_pairs(found)})"
     fill = colour if mark.filled else "#ffffff"
     yield f'<text x="8" y="{y + 4:.1f}">{escape(one_line(mark.label, 36))}</text>'
