@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from called import Call, call  # noqa: F401 # a fixture
 from toys import make_target
 
 from raysearch.config.targets import load_target, snapshot_target
 from raysearch.errors import TargetError
+from raysearch.repository import Repository
+from raysearch.run.baselines import committed
 from raysearch.target import Baseline
 
 RULES = '[candidate]\neditable = ["x.txt"]\n'
@@ -94,3 +97,36 @@ def test_a_misspelt_table_is_named(tmp_path: Path) -> None:
     (made / "target.toml").write_text(RULES + '[[baseline]]\nname = "a"\npath = "library"\n')
     with pytest.raises(TargetError, match=r"'baseline'.*'baselines'"):
         load_target(made)
+
+
+def test_they_are_the_same_commits_everywhere(tmp_path: Path) -> None:
+    target = load_target(declared(tmp_path / "toy", LIBRARY, BEST))
+    taken = snapshot_target(target, tmp_path / "copy")
+    found = [committed(Repository.create(tmp_path / name), t) for name, t in (("one", target), ("other", taken))]
+    assert found[0] == found[1]
+    assert list(found[0]) == ["library", "best-known"]
+    one = Repository(tmp_path / "one")
+    assert committed(one, target) == found[0]
+    assert one.commit_of("baseline/library") == found[0]["library"]
+    assert one.show(found[0]["best-known"], "x.txt") == "9\n"
+    assert list(one.attempts()) == []
+
+
+def test_check_shows_them_beside_the_seed(call: Call) -> None:  # noqa: F811
+    declared(Path("toy"), LIBRARY, BEST)
+    found = call("check", "toy", "--json", "--repeats", "2").object
+    standing = {row["name"]: row["standing"] for row in found["findings"]}
+    assert (standing["baseline library"], standing["baseline best-known"]) == ("ok", "ok")
+    near = {row["name"]: row["values"]["near"] for row in found["beside"]}
+    assert near == {"seed": -5.0, "reference": 0.0, "baseline library": -3.0, "baseline best-known": -1.0}
+
+
+def test_check_refuses_those_that_fail_a_gate(call: Call) -> None:  # noqa: F811
+    made = declared(Path("toy"), LIBRARY, BEST)
+    (made / "library" / "x.txt").write_text("-7\n")
+    (made / "others" / "best" / "conftest.py").write_text("import time\ntime.time = lambda: 0.0\n")
+    called = call("check", "toy", "--repeats", "1")
+    assert called.status == 1
+    assert "the checker says no: -7.0 is below zero" in " ".join(called.out.split())
+    assert "the audit says no" in called.out
+    assert "baseline library, baseline best-known" in called.out.splitlines()[-1]

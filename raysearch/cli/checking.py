@@ -86,6 +86,8 @@ def _page(report: CheckReport) -> str:
     if report.noise:
         count = len(report.noise[0].values)
         parts += ["", f"what the benchmark can tell, from {count} evaluations of one program", _noise(report.noise)]
+    if report.beside:
+        parts += ["", "programs beside each other, one evaluation each", _beside(report)]
     if report.judge_s is not None and report.benchmark_s is not None:
         parts += ["", f"an evaluation takes {report.judge_s:.2f} s to judge and {report.benchmark_s:.2f} s to measure"]
     return "\n".join([*parts, "", report.conclusion])
@@ -112,6 +114,16 @@ def _noise(noise: tuple[Noise, ...]) -> str:
         )
     told = "The smallest gain is what one evaluation must be better than another to be better with 95 % confidence."
     return f"{table(rows, right=range(1, 7))}\n  {told}"
+
+
+def _beside(report: CheckReport) -> str:
+    """A row for each program; no gain is claimed, for that takes pairs."""
+    from raysearch.cli.text import table
+    from raysearch.sinks.lines import number, objective
+
+    rows = [["", *(objective(o) for o in report.target.objectives)]]
+    rows += [[one.name, *(number(value, 5) for value in one.values)] for one in report.beside]
+    return table(rows, right=range(1, len(rows[0])))
 
 
 def _share(noise: Noise, amount: float) -> str:
@@ -147,6 +159,10 @@ def _object(report: CheckReport) -> dict[str, object]:
                 "smallest_gain": one.gain,
             }
             for one in report.noise
+        ],
+        "beside": [
+            {"name": one.name, "values": dict(zip((o.name for o in report.target.objectives), one.values, strict=True))}
+            for one in report.beside
         ],
         "judge_s": report.judge_s,
         "benchmark_s": report.benchmark_s,

@@ -9,17 +9,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from raysearch.config.integrity import changes, fingerprint
 from raysearch.config.target_file import read_target_file
 from raysearch.config.targets import snapshot_target
 from raysearch.errors import Fault
+from raysearch.jobs import Job
 from raysearch.plugins import PluginSpec
 from raysearch.process import strays, sweep
 from raysearch.protocols import Answer
 from raysearch.repository import Repository
+from raysearch.run import baselines
 from raysearch.run.breakage import Broken, apply, broken, editable_files
 from raysearch.run.containment import probe
 from raysearch.run.findings import Finding, Standing, fail, failures, note, ok, warn
@@ -28,7 +30,7 @@ from raysearch.run.noise import Noise, noise_of
 from raysearch.run.search import create
 from raysearch.sandbox import open_sandbox
 from raysearch.target import Target
-from raysearch.types import SEED, Commit, Job, Measurement, Stage, Verdict
+from raysearch.types import SEED, Commit, Measurement, Stage, Verdict
 from raysearch.worker import Worker, WorkerSpec
 from raysearch.workspace import PROGRAM, checked_out
 
@@ -42,6 +44,7 @@ SPREAD_NOTABLE = 0.2
 """A spread from here on hides most gains."""
 
 PLUGINS = {
+    (Stage.JUDGE, "audit"): PluginSpec("judges", "audit", "audit"),
     (Stage.JUDGE, "accuracy"): PluginSpec("judges", "accuracy", "accuracy"),
     (Stage.BENCHMARK, "benchmark"): PluginSpec("benchmarks", "benchmark", "benchmark"),
 }
@@ -52,6 +55,15 @@ def silent(_: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """One program, evaluated once."""
+
+    name: str
+    values: tuple[float, ...]
+    """The median of each objective, in the target's order."""
+
+
+@dataclass(frozen=True, slots=True)
 class CheckReport:
     """What `check_target` found. Times are medians, None where nothing was timed."""
 
@@ -59,6 +71,8 @@ class CheckReport:
     sandbox: str
     findings: tuple[Finding, ...]
     noise: tuple[Noise, ...]
+    beside: tuple[Measured, ...]
+    """Seed, reference and baselines beside each other; empty without baselines."""
     judge_s: float | None
     benchmark_s: float | None
 
@@ -103,7 +117,8 @@ def check_target(
         stack.callback(sweep, folder.identity)
         trial = Trial(folder, taken, name, seed, told)
         stack.callback(trial.close)
-        findings = [*trial.accuracy(*_is_program(target)), *trial.measuring(repeats), *trial.containment()]
+        findings = [*trial.accuracy(*_is_program(target)), *trial.measuring(repeats), *trial.comparing()]
+        findings += trial.containment()
         touched = changes(before)
         if touched:
             findings.append(fail("files", f"the target itself was changed: {touched[0]}", "see what writes there"))
@@ -112,6 +127,7 @@ def check_target(
             sandbox=name,
             findings=tuple(findings),
             noise=trial.noise,
+            beside=tuple(trial.beside),
             judge_s=statistics.median(trial.judged_s) if trial.judged_s else None,
             benchmark_s=statistics.median(trial.measured_s) if trial.measured_s else None,
         )
@@ -145,11 +161,12 @@ class Trial:
     seed: int
     told: Callable[[str], None]
     noise: tuple[Noise, ...] = ()
+    beside: list[Measured] = field(default_factory=list)
     judged_s: list[float] = field(default_factory=list)
     measured_s: list[float] = field(default_factory=list)
     _repository: Repository = field(init=False)
     _workers: dict[int, Worker] = field(default_factory=dict)
-    _good: list[Commit] = field(default_factory=list)
+    _good: dict[str, Commit] = field(default_factory=dict)
     """Programs that passed, the best to measure first."""
 
     def __post_init__(self) -> None:
@@ -176,7 +193,7 @@ class Trial:
             yield self._refused(empty, self._repository.commit_of("origin"))
             return
         if self._good:
-            yield self._says_the_same(self._good[0])
+            yield self._says_the_same(next(iter(self._good.values())))
         for ruin in broken(program, editable_files(program, self.target.editable)):
             with self._copied(program) as copy:
                 apply(ruin, copy)
@@ -192,7 +209,7 @@ class Trial:
         evaluations: list[tuple[Measurement, ...]] = []
         for number in range(1, repeats + 1):
             self.told(f"measuring, {number} of {repeats}")
-            answer = self._evaluate(Stage.BENCHMARK, "benchmark", self._good[0])
+            answer = self._evaluate(Stage.BENCHMARK, "benchmark", next(iter(self._good.values())))
             wrong = self._unmeasured(answer)
             if wrong is not None:
                 yield wrong
@@ -206,6 +223,31 @@ class Trial:
         yield ok("benchmark", f"answers: {repeats} evaluation{_s(repeats)}; samples in each: {samples}", took_s)
         for noise in self.noise:
             yield _trusted(noise, repeats)
+
+    def comparing(self) -> Iterator[Finding]:
+        """Each baseline passes the gates; its measurements are seen beside the seed's and the reference's."""
+        for baseline, commit in baselines.committed(self._repository, self.target).items():
+            name = f"baseline {baseline}"
+            said = self._evaluate(Stage.JUDGE, "audit", commit).result
+            if isinstance(said, Verdict) and said.passed:
+                yield self._passes(name, commit)
+            else:
+                why = said.feedback if isinstance(said, Verdict) else said
+                yield fail(
+                    name, f"the audit says no: {why}", "mend it, or allow the rule: [audit] allow in target.toml"
+                )
+        if not self.noise or not self.target.baselines:
+            return
+        for name, commit in self._good.items():
+            self.told(f"measuring the {name}")
+            answer = self._evaluate(Stage.BENCHMARK, "benchmark", commit)
+            wrong = self._unmeasured(answer)
+            if wrong is not None:
+                yield replace(wrong, name=name)
+                continue
+            assert isinstance(answer.result, tuple)
+            found = {measurement.name: measurement.value for measurement in answer.result}
+            self.beside.append(Measured(name, tuple(found[o.name] for o in self.target.objectives)))
 
     def containment(self) -> Iterator[Finding]:
         """Nothing is left behind, and nothing gets out."""
@@ -240,10 +282,10 @@ class Trial:
             assert isinstance(answer.result, Verdict)
             if not answer.result.passed:
                 but = f"though it passes with {number} other hidden seed{_s(number)}, " if number else ""
-                mend = f"mend the checker, or {'reference/' if name == 'reference' else 'seed/'}"
+                mend = f"mend the checker, or {name if name.startswith('baseline ') else name + '/'}"
                 return fail(name, f"{but}the checker says no: {answer.result.feedback}", mend)
         self.judged_s += took_s
-        self._good.append(commit)
+        self._good[name] = commit
         return ok(name, f"passes, with {HIDDEN_SEEDS} hidden seeds", statistics.median(took_s))
 
     def _says_the_same(self, commit: Commit) -> Finding:
