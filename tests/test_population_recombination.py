@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -11,8 +13,11 @@ from population_world import ONE, TWO, World, candidate
 
 from population.policies.evolve import Evolve
 from population.recombination import task
+from raysearch.agents.prompts import render
+from raysearch.agents.prompts.briefing import told
 from raysearch.facts import Judged, Mutated
 from raysearch.testing.simulation import simulate
+from raysearch.testing.workspace import FolderWorkspace
 from raysearch.types import SEED, AttemptId, Change, Commit, Mutation, Objective, Proposal, Tree, Usage, Verdict
 
 AXES = (Objective("speed", unit="op/s"), Objective("size", "min", unit="kB"))
@@ -79,6 +84,23 @@ def test_what_is_recombined_is_recorded_as_it_is() -> None:
         e.fact.proposal for e in report.entries if hasattr(e.fact, "proposal") and len(e.fact.proposal.parents) == 2
     ]
     assert pairs, "the simulated mutators ask models"
+
+
+def test_an_agent_is_told_of_both_parents(tmp_path: Path) -> None:
+    """What it reads: the task, what was measured of either, and how the second one's files differ."""
+    workspace = FolderWorkspace.make(tmp_path, {"answer.py": "VALUE = 40\n"})
+    other = workspace.add({"answer.py": "VALUE = 44\nMORE = 1\n"})
+    world, *_ = of_two(recombine=1.0)
+    proposal = next(p for seed in range(99) for p in world.ask(1, seed) if len(p.parents) == 2)
+    first, *rest = proposal.brief.inspirations
+    brief = replace(proposal.brief, inspirations=(replace(first, commit=other),))
+    assert rest, "others may be shown, too"
+    text = render("implementer", told(workspace, brief)).text
+    one, two = proposal.parents
+    assert text.index(brief.task) < text.index(f"## Program {one}\n") < text.index(f"## Program {two}\n")
+    assert "Make the program better by one change." not in text
+    assert text.count(f"## Program {two}") == 2, "as a parent, and with its files"
+    assert "-VALUE = 40\n+VALUE = 44\n+MORE = 1" in text
 
 
 # -- restlessness -------------------------------------------------------------------------------------------

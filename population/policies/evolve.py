@@ -58,8 +58,8 @@ class Evolve(Breeder):
         stuck_after: attempts without an improvement of the island's frontier, beyond the objectives' noise,
             after which it restarts; 0: never. A lone island never does: nobody else would carry its work on.
         restless_after: such attempts after which an island explores more, and again after so many: its temperature
-            doubles, its frontier bias is halved, and the share of mutators that are not drawn evenly is, too; three
-            times at most, and not at all after an improvement. 0: never.
+            doubles, its frontier bias is halved, and so is the share of children whose mutator is not drawn evenly;
+            three times at most. An improvement ends it. 0: never.
         recombine: probability that a mutator which has asked a model gets a second parent. 0: never.
         descriptors: metrics, objectives or not, that say what a program is like. Each island then keeps the best of
             each kind, see `population.archive`, and breeds from those, too.
@@ -97,7 +97,6 @@ class Evolve(Breeder):
     """Vector of the founder."""
     _births: dict[AttemptId, int] = field(init=False, repr=False, default_factory=dict)
     """Open attempts, with the number of restarts that their island had behind it when they were opened."""
-
     _talkers: set[str] = field(init=False, repr=False, default_factory=set)
     """Mutators that have asked a model."""
     _places: dict[CandidateId, Behaviour] = field(init=False, repr=False, default_factory=dict)
