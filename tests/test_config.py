@@ -363,8 +363,8 @@ def test_the_documented_target_is_accepted(tmp_path: Path) -> None:
     for name in ("objectives.toml", "target.toml"):
         (tmp_path / name).write_text(text.split(f"```toml\n# {name}\n")[1].split("```")[0])
     (tmp_path / "OBJECTIVE.md").write_text("x")
-    for place in ("reference/x", "accuracy_checker/checker.py", "benchmark/benchmark.py"):
-        (tmp_path / place).parent.mkdir()
+    for place in ("reference/x", "accuracy_checker/checker.py", "benchmark/benchmark.py", "baselines/library/x"):
+        (tmp_path / place).parent.mkdir(parents=True)
         (tmp_path / place).write_text("")
     target = load_target(tmp_path)
     assert (target.name, target.benchmark.timeout_s) == ("my-target", 300.0)
