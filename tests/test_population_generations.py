@@ -59,7 +59,7 @@ def test_children_are_bred_from_the_population_as_it_stood() -> None:
 
 
 def test_without_a_seed_generations_begin_with_the_first_candidate() -> None:
-    world = World(generational(2, bootstrap_max_attempts=9), ONE, Limits(open_max=4)).start("unseeded")
+    world = World(generational(2, bootstrap_max_attempts=6), ONE, Limits(open_max=4)).start("unseeded")
     tries = [world.propose(proposal) for proposal in world.ask(3)]
     assert len(tries) == 3
     world.admit(tries[0], speed=1.0)

@@ -183,9 +183,12 @@ def test_from_nothing_a_few_refusals_are_enough(name: str) -> None:
     world = World(policy, limits=Limits(open_max=8)).start("unseeded")
     for outcome in (Outcome.FAILED, Outcome.ABANDONED) * 5:  # nobody's doing: not counted
         world.fail(world.propose(world.ask(1)[0]), outcome)
-    assert len(world.ask(8)) == (1 if name in ("plain", "agent") else 5)
-    for _ in range(4):
-        world.reject(world.propose(world.ask(8)[0]), "no")
+    lone = name in ("plain", "agent")
+    for left, at_once in ((5, 3), (4, 2), (3, 2), (2, 1)):
+        proposals = world.ask(8)
+        assert len(proposals) == (1 if lone else at_once)
+        assert (proposals[0].repair is None) == (left == 5), "there is something to repair"
+        world.reject(world.propose(proposals[0]), "no")
     last = world.propose(world.ask(8)[0])
     assert world.ask(7) == []
     world.reject(last, "no")

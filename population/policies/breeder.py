@@ -43,7 +43,8 @@ class Breeder(ABC):
             what is earned. Where no mutator costs money it changes nothing.
         mergers: those of the mutators that need two parents. They are chosen only by a policy that has two to offer.
         bootstrap_max_attempts: refusals without a first candidate after which the run is done; None: no limit.
-            An attempt that failed or was abandoned says nothing about the program, and is not counted.
+            An attempt that failed or was abandoned says nothing about the program, and is not counted. Half of what is
+            left are under way at once at most, so that the others have something to repair.
         lessons_max: reasons for refusal told to the next child of the same parent.
         stop_after: the run is done after so many attempts without an improvement of the frontier, beyond the
             objectives' noise; 0: never.
@@ -141,7 +142,8 @@ class Breeder(ABC):
         if self._founder is not None:
             return [self._child(view, label, rng) for label in labels]
         if self.bootstrap_max_attempts is not None:
-            labels = labels[: max(0, self.bootstrap_max_attempts - self._refusals - len(self._open))]
+            left = self.bootstrap_max_attempts - self._refusals
+            labels = labels[: max(0, (left + 1) // 2 - len(self._open))]
         return [self._from_nothing(label, rng) for label in labels]
 
     def tell(self, fact: Fact) -> None:
