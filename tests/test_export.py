@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from called import Call, call  # noqa: F401 # a fixture
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raysearch.cli.exporting import lineage
@@ -206,6 +206,16 @@ def test_a_target_that_was_changed_measures_nothing(call: Call) -> None:  # noqa
     assert "is not the one that the run began with" in said.object["gains"]["why_not"]
 
 
+def test_a_run_without_a_sandbox_is_measured_only_on_demand(call: Call) -> None:  # noqa: F811
+    found = ran(call, edits=1)
+    config = Path(found["path"]) / "run.toml"
+    config.write_text(config.read_text().replace('sandbox = "auto"', 'sandbox = "none"'))
+    said = call("export", "latest", "out", "--json").object["gains"]
+    assert said["why_not"] == "the run had no sandbox; if you trust its programs, say --sandbox none"
+    said = call("export", "latest", "trusted", "--sandbox", "none", "--json").object["gains"]
+    assert (said["measured"], said["conditions"]["sandbox"]) == (True, "none")
+
+
 def test_the_seed_is_not_measured_beside_itself(call: Call) -> None:  # noqa: F811
     ran(call, edits=1)
     said = call("export", "latest", "out", "--candidate", "seed", "--ablate", "--json").object
@@ -229,6 +239,7 @@ def test_the_lineage_goes_by_first_parents() -> None:
 LINES = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=4)
 
 
+@settings(max_examples=25, deadline=None)
 @given(LINES, LINES, LINES)
 def test_a_change_that_touches_nothing_else_comes_out(
     tmp_path_factory: pytest.TempPathFactory, first: list[str], second: list[str], third: list[str]

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import click
 
 from raysearch.cli import completing
-from raysearch.cli.suggest import Command, as_json, runs_dir
+from raysearch.cli.options import SANDBOXES
+from raysearch.cli.suggest import Choice, Command, as_json, runs_dir
 
 ATTEMPT_DIGITS_MAX = 7
 """A lone argument of so many digits at most is an attempt of the latest run; longer ones are part of a run's name."""
@@ -150,6 +151,7 @@ def diff(names: tuple[str, ...], runs_dir: str, stat: bool, as_json: bool) -> No
     show_default=True,
     help="No pair of a comparison is begun after that.",
 )
+@click.option("--sandbox", type=Choice(SANDBOXES), help="Where it is measured; as in the run, unless that had none.")
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), help="Of the inputs that it is measured with; drawn if left out."
 )
@@ -163,6 +165,7 @@ def export(
     no_measure: bool,
     pairs: int,
     time_each: float,
+    sandbox: str | None,
     seed: int | None,
     runs_dir: str,
     as_json: bool,
@@ -185,7 +188,7 @@ def export(
     if ablate and no_measure:
         raise click.UsageError("--ablate measures, which --no-measure forbids: leave one out")
     drawn = secrets.randbits(32) if seed is None else seed
-    wish = Wish(not no_measure, ablate, drawn, Extent(pairs, time_each))
+    wish = Wish(not no_measure, ablate, drawn, Extent(pairs, time_each, sandbox=sandbox or ""))
     opened = OpenedRun.find(run, runs_dir)
     with Doing() as doing:
         exported = export_candidate(opened, candidate, Path(dest), wish, doing)

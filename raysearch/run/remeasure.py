@@ -37,6 +37,8 @@ class Extent:
     pairs_max: int = 60
     time_s: float = 120.0
     level: float = LEVEL
+    sandbox: str = ""
+    """Where programs run; empty: as in the run, unless that had none."""
 
 
 @dataclass(slots=True)
@@ -104,6 +106,9 @@ def remeasured(
     if target.digest != start.target_digest:
         raise RunError("the target in the run folder is not the one that the run began with: it was changed")
     search = resolve(configure(folder.config, [], known=known_names()), target)
+    sandbox = extent.sandbox or search.sandbox
+    if sandbox == "none" and not extent.sandbox:
+        raise RunError("the run had no sandbox; if you trust its programs, say --sandbox none")
     with ExitStack() as stack:
         place = Path(tempfile.mkdtemp(prefix="raysearch-measure-"))
         stack.callback(shutil.rmtree, place, ignore_errors=True)
@@ -120,7 +125,7 @@ def remeasured(
             own.workspace,
             target,
             {key: spec for key, spec in wanted.items() if key[0] is not Stage.MUTATE},
-            open_sandbox(search.sandbox, run=own.identity).name,
+            open_sandbox(sandbox, run=own.identity).name,
             leasing=replace(search.leasing, slots=1, crowded=False, cpus=()),
         )
         if search.confirmation is not None:
