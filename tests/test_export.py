@@ -332,6 +332,9 @@ def test_gains_are_said_as_people_say_them() -> None:
     times = Comparison("time", "min", "ms", True, 0.5, None, None, 0.95, 8, 3.0, "better")
     apart = Comparison("near", "max", "1", False, 0.5, None, None, 0.95, 8, 3.0, "better")
     assert shown(times, 0.5, "?") == "1.5 ×"
+    assert shown(times, 0.0, "?") == "1 ×"
+    assert shown(times, 0.00012, "?") == "+0.012 %"
+    assert shown(times, -0.00012, "?") == "-0.012 %"
     assert shown(times, None, "-∞") == "0 ×"
     assert shown(times, None, "∞") == "∞"
     assert shown(apart, 0.5, "?") == "+0.5"

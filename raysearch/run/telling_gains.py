@@ -127,9 +127,11 @@ def _rows(beside: Beside) -> Iterator[str]:
 
 
 def shown(found: Comparison, value: float | None, bound: str) -> str:
-    """A gain as people say it: ``1.51 ×`` of something, or ``+0.3 ms``."""
+    """A gain as people say it: ``1.51 ×`` of something, ``+0.02 %`` where that would be 1, or ``+0.3 ms``."""
     if value is None:
         return "0 ×" if found.relative and bound.startswith("-") else bound
+    if found.relative and 0 < abs(value) < 0.001:
+        return f"{'+' * (value > 0)}{number(100 * value, 2)} %"
     if found.relative:
         return f"{number(1 + value, 4)} ×"
     return f"{'+' * (value > 0)}{number(value, 4)} {unit_of(found.unit)}".rstrip()
