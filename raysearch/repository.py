@@ -54,10 +54,10 @@ class Repository:
         """The tree of a folder's files. Raises TooLarge or Unfit."""
         pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)
         budget = [bytes_max if bytes_max is not None else 1 << 62]
-        oid = self._write_tree(folder, folder.resolve(), budget)
+        oid = self._write_tree(os.fspath(folder), folder, budget)
         return Tree(str(oid if oid is not None else self._git.TreeBuilder().write()))
 
-    def _write_tree(self, folder: Path, root: Path, budget: list[int]) -> pygit2.Oid | None:
+    def _write_tree(self, folder: str, root: Path, budget: list[int]) -> pygit2.Oid | None:
         builder = self._git.TreeBuilder()
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -82,14 +82,14 @@ class Repository:
         if stat.S_ISLNK(mode):
             return self._git.create_blob(os.fsencode(_link(Path(entry.path), root))), FileMode.LINK
         if stat.S_ISDIR(mode):
-            oid = self._write_tree(Path(entry.path), root, budget)
+            oid = self._write_tree(entry.path, root, budget)
             return None if oid is None else (oid, FileMode.TREE)
         if not stat.S_ISREG(mode):
             raise Unfit(f"{entry.name} is neither file, folder nor link")
         budget[0] -= entry.stat().st_size
         if budget[0] < 0:
             raise TooLarge(f"{entry.name} makes the program too large")
-        blob = self._git.create_blob(Path(entry.path).read_bytes())
+        blob = self._git.create_blob(_content(entry.path))
         return blob, FileMode.BLOB_EXECUTABLE if mode & stat.S_IXUSR else FileMode.BLOB
 
     def holds(self, folder: Path, tree: Tree) -> bool:
@@ -97,7 +97,7 @@ class Repository:
 
         Raises Unfit.
         """
-        return self._holds(os.fspath(folder), folder.resolve(), self._git[pygit2.Oid(hex=tree)].peel(pygit2.Tree))
+        return self._holds(os.fspath(folder), folder, self._git[pygit2.Oid(hex=tree)].peel(pygit2.Tree))
 
     def _holds(self, folder: str, root: Path, tree: pygit2.Tree) -> bool:
         due = {item.name: item for item in tree}
@@ -107,7 +107,7 @@ class Repository:
                     continue
                 item = due.pop(entry.name, None)
                 if item is None:
-                    if not entry.is_dir(follow_symlinks=False) or self._write_tree(Path(entry.path), root, [1 << 62]):
+                    if not entry.is_dir(follow_symlinks=False) or self._write_tree(entry.path, root, [1 << 62]):
                         return False  # empty folders are no difference
                 elif not self._same(entry, root, item):
                     return False
@@ -121,7 +121,7 @@ class Repository:
             kind, content = FileMode.LINK, os.fsencode(_link(Path(entry.path), root))
         elif stat.S_ISREG(mode):
             kind = FileMode.BLOB_EXECUTABLE if mode & stat.S_IXUSR else FileMode.BLOB
-            content = Path(entry.path).read_bytes()
+            content = _content(entry.path)
         else:
             raise Unfit(f"{entry.name} is neither file, folder nor link")
         return bool(item.filemode == kind and item.id == pygit2.hash(content))
@@ -151,12 +151,13 @@ class Repository:
 
     def checkout(self, commit: Commit, folder: Path) -> None:
         """Write a commit's files into an empty folder, without any ``.git``."""
-        self._checkout(self._commit(commit).tree, folder)
+        self._checkout(self._commit(commit).tree, os.fspath(folder))
 
-    def _checkout(self, tree: pygit2.Tree, folder: Path) -> None:
-        folder.mkdir(exist_ok=True)
+    def _checkout(self, tree: pygit2.Tree, folder: str) -> None:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder)  # noqa: PTH102
         for item in tree:
-            path = folder / (item.name or "")
+            path = f"{folder}/{item.name}"
             if isinstance(item, pygit2.Tree):
                 self._checkout(item, path)
             else:
@@ -172,7 +173,7 @@ class Repository:
         except KeyError:
             return
         place.parent.mkdir(parents=True, exist_ok=True)
-        _write(item, place)
+        _write(item, os.fspath(place))
 
     def show(self, commit: Commit, path: str) -> str:
         """Text of a file in a commit. Raises FileNotFoundError."""
@@ -244,7 +245,7 @@ def _link(path: Path, root: Path) -> Path:
     """Where a link leads, which must stay inside the program in every folder that it is checked out to."""
     target = path.readlink()
     try:
-        inside = not target.is_absolute() and path.resolve().is_relative_to(root)
+        inside = not target.is_absolute() and path.resolve().is_relative_to(root.resolve())
     except RuntimeError:  # a loop
         inside = False
     if not inside:
@@ -256,13 +257,19 @@ def _oid(commit: Commit) -> pygit2.Oid:
     return pygit2.Oid(hex=commit)
 
 
-def _write(item: pygit2.Object, path: Path) -> None:
+def _write(item: pygit2.Object, path: str) -> None:
     if item.filemode == FileMode.LINK:
-        path.symlink_to(os.fsdecode(_data(item)))
+        os.symlink(os.fsdecode(_data(item)), path)  # noqa: PTH211
         return
-    path.write_bytes(_data(item))
+    with open(path, "wb") as file:  # noqa: PTH123
+        file.write(_data(item))
     if item.filemode == FileMode.BLOB_EXECUTABLE:
-        path.chmod(0o755)
+        os.chmod(path, 0o755)  # noqa: PTH101
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+        return file.read()
 
 
 def _data(item: pygit2.Object) -> bytes:

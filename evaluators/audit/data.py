@@ -6,7 +6,7 @@ import ast
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from evaluators.audit.signs import Sign, clipped
@@ -54,29 +54,51 @@ class Bulk:
     """The file with the most of it."""
 
 
-def bulk_of(files: Mapping[str, bytes]) -> Bulk:
-    """How much data ``files``, content by path, hold."""
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What one file adds to that, and signs in it alone."""
+
+    binary: bool = False
+    values: int | None = None
+    data_bytes: int | None = None
+    encoded: tuple[Sign, ...] = ()
+
+
+Look = Callable[[str, bytes], Held]
+
+
+def held(path: str, content: bytes) -> Held:
+    """By the file's path and content, and nothing else."""
+    if is_binary(content):
+        return Held(binary=True)
+    encoded = tuple(_encoded(path, content))
+    if suffix(path) in DATA_SUFFIXES:
+        return Held(data_bytes=len(content), encoded=encoded)
+    return Held(values=_python_values(content) if suffix(path) == ".py" else _table_values(content), encoded=encoded)
+
+
+def bulk_of(files: Mapping[str, bytes], look: Look = held) -> Bulk:
+    """How much data ``files``, content by path, hold. ``look``: `held`, or what remembers its answers."""
     values: Counter[str] = Counter()
     data: Counter[str] = Counter()
     binary = set()
     for path, content in files.items():
-        if is_binary(content):
+        found = look(path, content)
+        if found.binary:
             binary.add(suffix(path))
-        elif suffix(path) in DATA_SUFFIXES:
-            data[path] = len(content)
-        elif suffix(path) == ".py":
-            values[path] = _python_values(content)
-        else:
-            values[path] = _table_values(content)
+        if found.data_bytes is not None:
+            data[path] = found.data_bytes
+        if found.values is not None:
+            values[path] = found.values
     largest = max([*values, *data], key=lambda path: (values[path], data[path]), default="")
     return Bulk(values.total(), data.total(), frozenset(binary), largest)
 
 
-def data_signs(files: Mapping[str, bytes], base: Bulk) -> Iterator[Sign]:
+def data_signs(files: Mapping[str, bytes], base: Bulk, look: Look = held) -> Iterator[Sign]:
     """Binary files of kinds that the seed has none of; tables and data files that outgrow its own."""
-    mine = bulk_of(files)
+    mine = bulk_of(files, look)
     for path, content in sorted(files.items()):
-        if is_binary(content) and suffix(path) not in base.binary:
+        if look(path, content).binary and suffix(path) not in base.binary:
             yield Sign("data-blobs", path, 0, "a binary file, which nobody can read", f"{len(content)} bytes")
     more = mine.values - base.values
     if more > VALUES_SUSPICIOUS:
@@ -89,8 +111,7 @@ def data_signs(files: Mapping[str, bytes], base: Bulk) -> Iterator[Sign]:
         evidence = f"{mine.data_bytes} bytes, {base.data_bytes} in the seed"
         yield Sign("data-blobs", mine.largest, 0, "files of data", evidence, severity)  # type: ignore[arg-type]
     for path, content in sorted(files.items()):
-        if not is_binary(content):
-            yield from _encoded(path, content)
+        yield from look(path, content).encoded
 
 
 def suffix(path: str) -> str:

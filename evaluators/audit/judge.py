@@ -6,9 +6,9 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from evaluators.audit.ground import Ground, ground_of
+from evaluators.audit.ground import ground_of
 from evaluators.audit.signs import RULES, Sign, refusal
-from evaluators.audit.static import read_tree, static_signs
+from evaluators.audit.static import Reader, read_tree
 from evaluators.results import clean
 from raysearch.errors import EvaluatorFault, nearest
 from raysearch.protocols import Workspace
@@ -31,13 +31,12 @@ class Audit:
 
     def judge(self, workspace: Workspace, brief: Brief, rng: random.Random) -> Verdict:  # noqa: ARG002
         known = self._of(workspace.target)
-        signs = static_signs(read_tree(workspace.path), known.seed, known.ground, known.allow)
-        return verdict_on(signs, "by its files")
+        return verdict_on(known.reader.signs(read_tree(workspace.path)), "by its files")
 
     def _of(self, target: Target) -> _Known:
         if self._known is None or self._known.digest != target.digest:
             seed = read_tree(target.seed) if target.seed else {}
-            self._known = _Known(target.digest, ground_of(target), seed, allowed(target, self.allow))
+            self._known = _Known(target.digest, Reader(seed, ground_of(target), allowed(target, self.allow)))
         return self._known
 
 
@@ -46,9 +45,7 @@ class _Known:
     """What is the same for every program of a target."""
 
     digest: str
-    ground: Ground
-    seed: dict[str, bytes]
-    allow: tuple[str, ...]
+    reader: Reader
 
 
 def allowed(target: Target, more: Iterable[str] = ()) -> tuple[str, ...]:

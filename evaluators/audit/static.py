@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from hashlib import blake2b
 from pathlib import Path
+from typing import TypeVar
 
 from evaluators.audit import python_shapes, python_state, python_text
 from evaluators.audit.clike import SUFFIXES as C_LIKE
 from evaluators.audit.clike import clike_signs
-from evaluators.audit.data import DATA_SUFFIXES, Bulk, bulk_of, data_signs, is_binary, suffix
+from evaluators.audit.data import DATA_SUFFIXES, Bulk, Held, bulk_of, data_signs, held, is_binary, suffix
 from evaluators.audit.ground import Ground
 from evaluators.audit.known import STARTUP_FILES
 from evaluators.audit.paths import path_signs
@@ -28,6 +31,8 @@ from evaluators.audit.python import (
 from evaluators.audit.signs import Sign, beyond, clipped
 
 FILE_BYTES_MAX = 4_000_000
+FILES_MAX = 4_096
+"""So many files are remembered."""
 PROSE = frozenset(
     {".md", ".rst", ".adoc", ".html", ".css", ".svg", ".license", "LICENSE", "README", "CHANGELOG", ".gitignore"}
 )
@@ -50,6 +55,8 @@ PYTHON_RULES: tuple[Rule, ...] = (
     python_shapes.memory,
     python_shapes.searching,
 )
+K = TypeVar("K")
+V = TypeVar("V")
 _STRING = re.compile(r"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`")
 _COMMENT = re.compile(r"(?m)(?:^|(?<=\s))(?:#|//|--|;;)[^\n]*|/\*.*?\*/", re.DOTALL)
 _CLOCK_PATCH = re.compile(
@@ -61,39 +68,93 @@ _OWN_ARGUMENTS = re.compile(r"process\.argv|std::env::args|os\.Args|\bARGV\b|Pro
 def read_tree(folder: Path) -> dict[str, bytes]:
     """Content by relative path of every plain file; of very large ones the beginning."""
     found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_symlink():
-            found[path.relative_to(folder).as_posix()] = b"\0link to " + bytes(path.readlink())
-        elif path.is_file() and not {"__pycache__", ".git"} & set(path.relative_to(folder).parts):
-            with path.open("rb") as file:
-                found[path.relative_to(folder).as_posix()] = file.read(FILE_BYTES_MAX)
+    for path, entry in sorted(_entries(os.fspath(folder), ()), key=lambda pair: pair[0]):
+        name = "/".join(path)
+        if entry.is_symlink():
+            found[name] = b"\0link to " + bytes(Path(entry.path).readlink())
+        elif entry.is_file() and not {"__pycache__", ".git"} & set(path):
+            with open(entry.path, "rb") as file:  # noqa: PTH123
+                found[name] = file.read(FILE_BYTES_MAX)
     return found
+
+
+def _entries(folder: str, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], os.DirEntry[str]]]:
+    """Everything below a folder that can be listed, by the parts of its path."""
+    try:
+        with os.scandir(folder) as entries:
+            listed = list(entries)
+    except (PermissionError, FileNotFoundError, NotADirectoryError):
+        return
+    for entry in listed:
+        path = (*above, entry.name)
+        yield path, entry
+        if entry.is_dir(follow_symlinks=False):
+            yield from _entries(entry.path, path)
+
+
+class Reader:
+    """Reads programs of one target. What it found in a file it knows when the same file comes again."""
+
+    def __init__(self, base: Mapping[str, bytes], ground: Ground, allow: tuple[str, ...] = ()) -> None:
+        """``base``: the files of the seed, whose signs are no signs. ``allow``: rules that are left out."""
+        self._base = dict(base)
+        self._ground = ground
+        self._allow = allow
+        self._held: dict[tuple[str, bytes], Held] = {}
+        self._signs: dict[tuple[str, bytes, frozenset[str]], tuple[Sign, ...]] = {}
+        self._bulk = bulk_of(base, self._look) if base else Bulk()
+        own = frozenset(_own_modules(base))
+        self._known = [
+            *(sign for path, content in base.items() for sign in self._read(path, content, own)),
+            *data_signs(base, bulk_of(base, self._look), self._look),
+        ]
+
+    def signs(self, files: Mapping[str, bytes]) -> list[Sign]:
+        """What the program in ``files`` shows and the seed does not; refusals first."""
+        own = frozenset(_own_modules(files))
+        changed = [(path, content) for path, content in files.items() if self._base.get(path) != content]
+        found = [
+            *(sign for path, content in changed for sign in self._read(path, content, own)),
+            *data_signs(files, self._bulk, self._look),
+        ]
+        return beyond(found, self._known, self._allow)
+
+    def _look(self, path: str, content: bytes) -> Held:
+        key = path, _digest(content)
+        found = self._held.get(key)
+        if found is None:
+            found = _kept(self._held, key, held(path, content))
+        return found
+
+    def _read(self, path: str, content: bytes, own: frozenset[str]) -> tuple[Sign, ...]:
+        key = path, _digest(content), own
+        found = self._signs.get(key)
+        if found is None:
+            found = _kept(self._signs, key, tuple(file_signs(path, content, own, self._ground)))
+        return found
+
+
+def _digest(content: bytes) -> bytes:
+    return blake2b(content, digest_size=16).digest()
+
+
+def _kept(known: dict[K, V], key: K, value: V) -> V:
+    """Remember, and forget the oldest."""
+    known[key] = value
+    if len(known) > FILES_MAX:
+        del known[next(iter(known))]
+    return value
 
 
 def static_signs(
     files: Mapping[str, bytes], base: Mapping[str, bytes], ground: Ground, allow: tuple[str, ...] = ()
 ) -> list[Sign]:
     """What the program in ``files`` shows and the seed in ``base`` does not; refusals first."""
-    unchanged = {path for path, content in files.items() if base.get(path) == content}
-    found = [
-        *(
-            sign
-            for path, content in files.items()
-            if path not in unchanged
-            for sign in file_signs(path, content, files, ground)
-        ),
-        *data_signs({**files}, bulk_of(base) if base else Bulk()),
-    ]
-    known = [
-        *(sign for path, content in base.items() for sign in file_signs(path, content, base, ground)),
-        *data_signs({**base}, bulk_of(base)),
-    ]
-    return beyond(found, known, allow)
+    return Reader(base, ground, allow).signs(files)
 
 
-def file_signs(path: str, content: bytes, files: Mapping[str, bytes], ground: Ground) -> Iterator[Sign]:
-    """Signs in one file of a program, by its language."""
-    own = frozenset(_own_modules(files))
+def file_signs(path: str, content: bytes, own: frozenset[str], ground: Ground) -> Iterator[Sign]:
+    """Signs in one file of a program, by its language. ``own``: names of modules that the program has."""
     yield from _named(path, ground)
     if is_binary(content) or suffix(path) in PROSE:
         return

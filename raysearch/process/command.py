@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
-import selectors
+import select
 import signal
 import tempfile
 import threading
@@ -175,31 +175,39 @@ def _follow(process: GuardedProcess, pipes: Sequence[_Pipe], bounds: _Bounds, gr
     """Read until the tree is gone; end it when a limit is reached. How it ended, and by which limit."""
     ended_by = ""
     give_up_s = float("inf")
-    with selectors.DefaultSelector() as selector:
-        selector.register(process, selectors.EVENT_READ)
-        for pipe in pipes:
-            selector.register(pipe, selectors.EVENT_READ, pipe)
-        while True:
-            for key, _ in selector.select(TICK_S if ended_by else bounds.pause_s()):
-                if isinstance(key.data, _Pipe) and not key.data.read():
-                    selector.unregister(key.data)
-            if (ending := process.poll()) is not None:
-                return ending, ended_by
-            if ended_by:
-                if time.monotonic() > give_up_s:
-                    raise SandboxFault(f"process {process.pid} and what it started cannot be ended")
-            elif ended_by := bounds.reached(pipes):
-                process.terminate()
-                give_up_s = time.monotonic() + grace_s + PATIENCE_S
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    reading = {pipe.fileno(): pipe for pipe in pipes}
+    for number in reading:
+        poll.register(number, select.POLLIN)
+    while True:
+        for number, _ in poll.poll(1000 * (TICK_S if ended_by else bounds.pause_s())):
+            if number in reading and not reading[number].read():
+                poll.unregister(number)
+                del reading[number]
+        if (ending := process.poll()) is not None:
+            return ending, ended_by
+        if ended_by:
+            if time.monotonic() > give_up_s:
+                raise SandboxFault(f"process {process.pid} and what it started cannot be ended")
+        elif ended_by := bounds.reached(pipes):
+            process.terminate()
+            give_up_s = time.monotonic() + grace_s + PATIENCE_S
 
 
 @contextmanager
 def _as_file(content: bytes | None) -> Iterator[int]:
     """Something to read ``content`` from, without a writer that could wait for ever."""
-    with Path(os.devnull).open("rb") if content is None else tempfile.TemporaryFile() as file:
-        if content is not None:
-            file.write(content)
-            file.seek(0)
+    if content is None:
+        number = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            yield number
+        finally:
+            os.close(number)
+        return
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.seek(0)
         yield file.fileno()
 
 

@@ -22,6 +22,7 @@ from raysearch.target import SandboxLimits
 ROOT = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
 PREFIX = "raysearch-"
+FILE_BYTES_MAX = 1 << 16
 DEPTH_MAX = 8
 """How far below the root groups of dead owners are looked for."""
 
@@ -87,6 +88,7 @@ class Group:
 
     def __init__(self, folders: Mapping[str, Path], limits: SandboxLimits) -> None:
         self._folders = folders
+        self._places = {key: os.fspath(folder) for key, folder in folders.items()}  # pathlib is slow, commands are many
         self._limits = limits
 
     @property
@@ -98,50 +100,50 @@ class Group:
         for folder in self.folders:
             folder.mkdir()
         memory_bytes = self._limits.memory_mb * 1024 * 1024
-        if (unified := self._folders.get("")) is not None:
-            _write(unified / "memory.max", memory_bytes)
-            _write(unified / "pids.max", self._limits.processes)
+        if (unified := self._places.get("")) is not None:
+            _write(f"{unified}/memory.max", memory_bytes)
+            _write(f"{unified}/pids.max", self._limits.processes)
             with suppress(OSError):  # absent without swap accounting
-                _write(unified / "memory.swap.max", 0)
+                _write(f"{unified}/memory.swap.max", 0)
             return
-        _write(self._folders["memory"] / "memory.limit_in_bytes", memory_bytes)
-        _write(self._folders["pids"] / "pids.max", self._limits.processes)
+        _write(f"{self._places['memory']}/memory.limit_in_bytes", memory_bytes)
+        _write(f"{self._places['pids']}/pids.max", self._limits.processes)
         with suppress(OSError):
-            _write(self._folders["memory"] / "memory.memsw.limit_in_bytes", memory_bytes)
+            _write(f"{self._places['memory']}/memory.memsw.limit_in_bytes", memory_bytes)
 
     def open(self) -> list[int]:
         """Open files: a process that writes ``0`` to each has joined. The caller closes them."""
         with ExitStack() as opened:
             numbers = []
-            for folder in self.folders:
-                numbers.append(number := os.open(folder / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
+            for place in self._places.values():
+                numbers.append(number := os.open(f"{place}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
                 opened.callback(os.close, number)
             opened.pop_all()
         return numbers
 
     def reached(self) -> str:
         """The limit that the tree has run into: ``memory``, ``processes``, ``cpu``, or nothing."""
-        unified = self._folders.get("")
+        unified = self._places.get("")
         if unified is not None:
-            killed = _field(unified / "memory.events", "oom_kill")
-            cpu_s = _field(unified / "cpu.stat", "usage_usec") / 1e6
+            killed = _field(f"{unified}/memory.events", "oom_kill")
+            cpu_s = _field(f"{unified}/cpu.stat", "usage_usec") / 1e6
         else:
-            killed = _field(self._folders["memory"] / "memory.oom_control", "oom_kill")
+            killed = _field(f"{self._places['memory']}/memory.oom_control", "oom_kill")
             cpu_s = 0.0
-            if (account := self._folders.get("cpuacct")) is not None:
-                cpu_s = _field(account / "cpuacct.usage", "") / 1e9
+            if (account := self._places.get("cpuacct")) is not None:
+                cpu_s = _field(f"{account}/cpuacct.usage", "") / 1e9
         if killed:
             return "memory"
-        pids = self._folders["pids"] if unified is None else unified
-        if _field(pids / "pids.events", "max"):
+        pids = self._places["pids"] if unified is None else unified
+        if _field(f"{pids}/pids.events", "max"):
             return "processes"
         return "cpu" if cpu_s > self._limits.cpu_s else ""
 
     def remove(self, *, limit_s: float = 5.0) -> None:
         """Kill whatever is still inside and remove the folders; gives up quietly after ``limit_s``."""
         end = time.monotonic() + limit_s
-        for folder in sorted(self.folders, key=lambda folder: not (folder / "pids.max").exists()):
-            _remove(folder, end)
+        for key in sorted(self._folders, key=lambda key: key not in ("", "pids")):  # where forks can be stopped
+            _remove(self._folders[key], end)
 
 
 def sweep(root: Path = ROOT) -> list[Path]:
@@ -177,7 +179,7 @@ def _remove(folder: Path, end: float) -> None:
         except FileNotFoundError:
             return
         except OSError:
-            _kill(folder)
+            _kill(str(folder))
             if time.monotonic() > end:
                 return
             time.sleep(0.005)
@@ -185,21 +187,26 @@ def _remove(folder: Path, end: float) -> None:
             return
 
 
-def _kill(folder: Path) -> None:
+def _kill(folder: str) -> None:
     with suppress(OSError):
-        _write(folder / "pids.max", 0)  # nothing in there forks any more
+        _write(f"{folder}/pids.max", 0)  # nothing in there forks any more
     with suppress(OSError):
-        _write(folder / "cgroup.kill", 1)
+        _write(f"{folder}/cgroup.kill", 1)
     with suppress(OSError):
-        for word in (folder / "cgroup.procs").read_text().split():
+        for word in Path(folder, "cgroup.procs").read_text().split():
             if int(word) > 0:
                 os.kill(int(word), signal.SIGKILL)
 
 
-def _field(file: Path, name: str) -> int:
+def _field(file: str, name: str) -> int:
     """The number after ``name`` in a file of ``name number`` lines (the only number for an empty name); 0 if absent."""
     try:
-        for line in file.read_text().splitlines():
+        number = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            text = os.read(number, FILE_BYTES_MAX).decode()
+        finally:
+            os.close(number)
+        for line in text.splitlines():
             key, _, value = line.rpartition(" ")
             if key == name:
                 return int(value)
@@ -208,7 +215,7 @@ def _field(file: Path, name: str) -> int:
     return 0
 
 
-def _write(file: Path, value: int) -> None:
+def _write(file: str, value: int) -> None:
     # Never created: the files of a control group are there, or it is none.
     number = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
     try:

@@ -128,11 +128,11 @@ class BubblewrapNursery:
     def _seen(self, source: Path) -> str:
         """The zygote's path of a folder of this machine."""
         path = str(source)
-        for folder, place in self._places():
-            top = str(folder)
+        for number, top in enumerate(map(str, (*self.readable, *self.writable))):
+            place = f"{WITHIN}/{number}"
             if path == top:
                 return f"{place}/."
-            if path.startswith(f"{top}/") and source.is_dir():
+            if path.startswith(f"{top}/") and os.path.isdir(path):  # noqa: PTH112 - for each mount of each command
                 steps = path[len(top) + 1 :].split("/")
                 way = [f"{top}/{'/'.join(steps[:depth])}" for depth in range(1, len(steps) + 1)]
                 if not any(map(os.path.islink, way)):  # a link would lead elsewhere there

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import stat
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -73,6 +74,9 @@ def _give(folder: Path, uid: int, gid: int) -> None:
     # Links themselves, never what they point to: a candidate may have made them.
     try:
         os.chown(folder, uid, gid, follow_symlinks=False)
+        with os.scandir(folder) as entries:
+            if next(entries, None) is None:
+                return
         for _, folders, files, place in os.fwalk(folder):
             for name in (*folders, *files):
                 os.chown(name, uid, gid, dir_fd=place, follow_symlinks=False)
@@ -82,8 +86,11 @@ def _give(folder: Path, uid: int, gid: int) -> None:
 
 def require_readable(source: Path) -> None:
     """Raise SandboxFault where another user than root could not read ``source`` itself."""
-    mode = source.stat().st_mode if source.exists() else 0o777
-    needed = 0o005 if source.is_dir() else 0o004
+    try:
+        mode = os.stat(source).st_mode  # noqa: PTH116 - asked for each mount of each command
+    except OSError:
+        return  # whoever mounts it will say so
+    needed = 0o005 if stat.S_ISDIR(mode) else 0o004
     if mode & needed != needed:
         raise SandboxFault(
             f"{source} can be read by root only, but candidates run as nobody in particular: "
