@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from raysearch import views
+from raysearch.cli.chronicle import progress
 from raysearch.facts import Entry
 from raysearch.ledger import read_journal
 from raysearch.protocols import Sink
 from raysearch.run.folder import RunFolder
 from raysearch.sinks.fanout import Fanout
-from raysearch.sinks.files import AttemptFiles, BestBranch, ViewFiles
+from raysearch.sinks.files import AttemptFiles, BestBranch, ViewFiles, link
 from raysearch.sinks.plain import PlainLines
 from raysearch.sinks.progress import Progress
+from raysearch.sinks.roundlog import RoundLogs
 from raysearch.sinks.runlog import RunLog
 from raysearch.types import Job
 
@@ -27,13 +29,18 @@ if TYPE_CHECKING:
     from raysearch.sinks.live import LiveView
 
 
+PROGRESS, USAGE = "progress.md", "logs/usage.jsonl"
+
+
 def documents(run: views.Projection) -> Mapping[str, Iterable[bytes]]:
-    """The JSON files of a whole run, by name."""
-    return {
+    """The files about a whole run, by name."""
+    found: dict[str, Iterable[bytes]] = {
         "population.json": views.population(run),
         "rounds.json": views.rounds(run),
         "state.json": [msgspec.json.format(msgspec.json.encode(views.summary(run))), b"\n"],
+        PROGRESS: progress(run),
     }
+    return {**found, USAGE: views.usage(run)} if run.usage_rows else found
 
 
 class Folding:
@@ -64,14 +71,17 @@ class Watch:
     def __call__(self, folder: RunFolder) -> Sink:
         """Catch up with the journal, then look on from there."""
         self.folder, run = folder, self.projection
-        progress = Progress(lambda: run.skyline)
-        files = AttemptFiles(folder.attempts, views.attempt)
+        shown = Progress(lambda: run.skyline)
+        folder.logs.mkdir(exist_ok=True)
+        link(folder.logs, [name for name in documents(run) if "/" not in name])
+        files, rounds = AttemptFiles(folder.attempts, views.attempt), RoundLogs(folder.logs, folder.attempts)
         if folder.journal.exists():
             for entry in read_journal(folder.journal):
                 run.told(entry)
-                progress.told(entry)
+                shown.told(entry)
                 files.told(entry)
-        log, view = RunLog(folder.logs), self._view(progress)
+                rounds.told(entry)
+        log, view = RunLog(folder.logs), self._view(shown)
 
         def complain(text: str) -> None:
             self.complaints.append(text)
@@ -79,7 +89,8 @@ class Watch:
             log.note(text)
 
         best = BestBranch(folder.workspace, lambda: run.skyline.best)
-        return Fanout([Folding(run), log, view, files, ViewFiles(folder.path, lambda: documents(run)), best], complain)
+        written = ViewFiles(folder.path, lambda: documents(run))
+        return Fanout([Folding(run), log, view, files, rounds, written, best], complain)
 
     def _view(self, progress: Progress) -> PlainLines | LiveView:
         if not sys.stderr.isatty() or os.environ.get("TERM", "dumb") == "dumb":

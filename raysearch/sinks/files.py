@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,13 @@ def write(path: Path, pieces: Iterable[bytes]) -> None:
     with partial.open("wb") as file:
         file.writelines(pieces)
     partial.replace(path)
+
+
+def link(folder: Path, names: Iterable[str]) -> None:
+    """Make the files ``names``, which lie above ``folder``, to be found in it as well."""
+    for name in names:
+        with contextlib.suppress(OSError):  # there already, or a file system without links
+            (folder / name).symlink_to(Path("..", name))
 
 
 class AttemptFiles:

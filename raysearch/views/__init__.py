@@ -5,7 +5,7 @@ The dictionaries are the content of ``population.json``, ``rounds.json``, ``stat
 Numbers that are not finite become null.
 """
 
-from raysearch.views.documents import gain, mutators, population, rounds, summary
+from raysearch.views.documents import gain, mutators, population, rounds, summary, usage
 from raysearch.views.projection import Projection, fold
 from raysearch.views.rows import SCHEMA, Row, attempt, candidate_row, entries_of, objective_row, round_row
 from raysearch.views.skyline import Skyline
@@ -30,4 +30,5 @@ __all__ = [
     "round_row",
     "rounds",
     "summary",
+    "usage",
 ]

@@ -84,6 +84,12 @@ def rounds(run: Projection) -> Iterator[bytes]:
     yield from _document(_head(run), "rounds", run.round_rows)
 
 
+def usage(run: Projection) -> Iterator[bytes]:
+    """``logs/usage.jsonl`` in pieces: a line for each job that asked a model."""
+    for row in run.usage_rows:
+        yield row + b"\n"
+
+
 def _head(run: Projection) -> Row:
     return {"schema": SCHEMA, "run": run.started.run if run.started else "", "seq": run.seq}
 

@@ -23,11 +23,12 @@ from raysearch.facts import (
     SessionClosed,
     SessionOpened,
 )
-from raysearch.types import SEED, AttemptId, Limits, Outcome
-from raysearch.views.rows import Row, opened, population_row, round_row
+from raysearch.types import SEED, AttemptId, Limits, Outcome, Usage
+from raysearch.views.rows import Row, milestone_row, opened, population_row, round_row, usage_row
 from raysearch.views.skyline import Skyline
-from raysearch.views.spending import Spending, improvement, primary_of
+from raysearch.views.spending import Spending, improvement, primary_of, used, whose
 
+MILESTONES_MAX = 200
 SEED_NAME = "seed program"
 """Stands where others have the name of their mutator."""
 
@@ -69,6 +70,9 @@ class Projection:
     skyline: Skyline = field(default_factory=lambda: Skyline(()))
     recent: deque[Row] = field(default_factory=lambda: deque(maxlen=20))
     """`round_row` of the attempts that closed last, newest last."""
+    milestones: deque[Row] = field(default_factory=lambda: deque(maxlen=MILESTONES_MAX))
+    """`milestone_row` of those that entered the frontier, newest last."""
+    usage_rows: list[bytes] = field(default_factory=list)
     population_rows: list[bytes] = field(default_factory=list)
     round_rows: list[bytes] = field(default_factory=list)
 
@@ -95,8 +99,16 @@ class Projection:
                 trace = self._trace(fact.attempt)
                 trace.append(entry)
                 usage = self.spending.told(fact, opened(trace).proposal.mutator)
+                self._asked(entry, trace, usage)
                 self.cost_usd += usage.cost_usd
                 self._tally(trace).cost_usd += usage.cost_usd
+
+    def _asked(self, entry: Entry, trace: Sequence[Entry], usage: Usage) -> None:
+        fact = entry.fact
+        if used(usage) and isinstance(fact, Mutated | Judged | Measured | Compared | JobFailed):
+            role, plugin = whose(fact, opened(trace).proposal.mutator)
+            row = usage_row(entry, fact.attempt, role, plugin, usage, fact.took_s)
+            self.usage_rows.append(msgspec.json.encode(row))
 
     def _trace(self, attempt: AttemptId) -> list[Entry]:
         trace = self.traces.get(attempt)
@@ -124,6 +136,8 @@ class Projection:
                 gain = improvement(axis, best.scores if best else None, fact.candidate.scores)
                 self._tally(trace).gain += gain
             self.population_rows.append(msgspec.json.encode(population_row(fact.candidate, entry)))
+        if row["entered_frontier"]:
+            self.milestones.append(milestone_row(row, trace))
         self.recent.append(row)
         self.round_rows.append(msgspec.json.encode(row))
 

@@ -74,6 +74,27 @@ def round_row(trace: Sequence[Entry]) -> Row:
     }
 
 
+def milestone_row(row: Row, trace: Sequence[Entry]) -> Row:
+    """A `round_row` with what its mutator said it did."""
+    change = next((e.fact.change for e in trace if isinstance(e.fact, Mutated)), None)
+    return {**row, "summary": change.mutation.summary if change else ""}
+
+
+def usage_row(entry: Entry, attempt: AttemptId, role: str, plugin: str, usage: Usage, took_s: float) -> Row:
+    """A line of ``usage.jsonl``: what one job asked of models."""
+    return {"seq": entry.seq, "at_s": entry.at_s, "attempt": attempt, "role": role, "plugin": plugin} | {
+        "model": usage.model,
+        "session": usage.session,
+        "calls": usage.calls,
+        "turns": usage.turns,
+        "tokens_in": usage.tokens_in,
+        "tokens_cached": usage.tokens_cached,
+        "tokens_out": usage.tokens_out,
+        "cost_usd": usage.cost_usd,
+        "took_s": took_s,
+    }
+
+
 def attempt(trace: Sequence[Entry]) -> Row:
     """``attempt.json``: all that is known of one attempt, from its entries (`entries_of`)."""
     proposal = opened(trace).proposal

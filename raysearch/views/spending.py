@@ -19,8 +19,8 @@ class Spending:
     def told(self, fact: Mutated | Judged | Measured | Compared | JobFailed, mutator: str) -> Usage:
         """Count what a fact cost, whatever came of it; ``mutator`` is its attempt's."""
         usage = usage_of(fact)
-        if usage.cost_usd or usage.tokens_in or usage.tokens_out or usage.calls:
-            role, plugin = _whose(fact, mutator)
+        if used(usage):
+            role, plugin = whose(fact, mutator)
             key = role, plugin, usage.model
             self.by[key] = self.by.get(key, Usage()) + usage
         return usage
@@ -60,7 +60,13 @@ def per_dollar(gain: float, cost_usd: float) -> float | None:
     return gain / cost_usd if cost_usd > 0 else None
 
 
-def _whose(fact: Mutated | Judged | Measured | Compared | JobFailed, mutator: str) -> tuple[str, str]:
+def used(usage: Usage) -> bool:
+    """Whether a model was asked at all."""
+    return bool(usage.cost_usd or usage.tokens_in or usage.tokens_out or usage.calls)
+
+
+def whose(fact: Mutated | Judged | Measured | Compared | JobFailed, mutator: str) -> tuple[str, str]:
+    """The role and the plug-in that did the work of ``fact``; ``mutator`` is its attempt's."""
     match fact:
         case Mutated():
             return Stage.MUTATE.value, mutator
