@@ -17,7 +17,7 @@ from raysearch.cli.suggest import Group
 from raysearch.cli.telling import brief
 
 
-@click.group("raysearch", cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("raysearch", cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="raysearch", prog_name="raysearch")
 def root() -> None:
     """Evolutionary search over programs: every candidate a git commit, every number measured."""
