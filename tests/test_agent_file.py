@@ -70,7 +70,8 @@ def test_a_model_behind_an_address(folder: Path) -> None:
         read(
             folder,
             '[model]\nname = "mine"\nprovider = "openai-compatible"\n'
-            '[providers.openai-compatible]\nbase_url = "http://127.0.0.1:1/v1"\napi_key = "EMPTY"\n[providers.anthropic]\n'
+            '[providers.openai-compatible]\nbase_url = "http://127.0.0.1:1/v1"\napi_key = "EMPTY"\n'
+            "[providers.anthropic]\n"
             '[agent]\nbackend = "deepagents"\n',
         )
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from raysearch.facts import AttemptClosed, AttemptOpened, Entry, RunEnded, RunStarted, SessionClosed, SessionOpened
+from raysearch.facts import AttemptClosed, AttemptOpened, Compared, Entry, JobFailed, Judged, Measured, Mutated
 from raysearch.repository import Repository
 from raysearch.types import AttemptId, Candidate, Commit, Job
 
@@ -43,15 +43,15 @@ class AttemptFiles:
         self._traces: dict[AttemptId, list[Entry]] = {}
 
     def told(self, entry: Entry) -> None:
-        fact = entry.fact
-        if isinstance(fact, RunStarted | SessionOpened | SessionClosed | RunEnded):
-            return
-        if isinstance(fact, AttemptOpened):
-            self._traces[fact.attempt] = [entry]
-            return
-        self._traces[fact.attempt].append(entry)
-        if isinstance(fact, AttemptClosed):
-            self._write(fact.attempt, self._traces.pop(fact.attempt))
+        match entry.fact:
+            case AttemptOpened(attempt):
+                self._traces[attempt] = [entry]
+            case Mutated() | Judged() | Measured() | Compared() | JobFailed():
+                self._traces[entry.fact.attempt].append(entry)
+            case AttemptClosed(attempt):
+                self._write(attempt, [*self._traces.pop(attempt), entry])
+            case _:
+                pass  # of the whole run
 
     def started(self, job: Job) -> None:
         pass
