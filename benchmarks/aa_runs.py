@@ -1,0 +1,270 @@
+"""Who gets onto the frontier of a whole run? A mutator that changes nothing but a comment, and now and then a little.
+
+    python benchmarks/aa_runs.py [--nulls 1000] [--gains 100] [--rule raysearch median-5 ...]
+    python benchmarks/aa_runs.py --real [--nulls 100] [--gains 30]
+
+The production engine with real git, a real checker and a real benchmark, in this process. Every child is made from the
+program that stands on the frontier then: a null is that program but for a comment, a gain is 3 % faster besides. So a
+null that gets onto the frontier is a false entry.
+
+The benchmark is instant, and states times that it draws from a simulated machine, which lives in a file outside the
+program and ages from run to run: log-normal noise of 10 %, times a drift (stationary, over about 1200 samples, standard
+deviation 3 %), and now and then a burst that slows the next few samples by up to half. ``--real`` times a loop of some
+milliseconds on this machine instead, whose noise is its own. Seconds are those that samples state.
+
+Rules: ``raysearch`` is what a run does by itself, but for ``[confirm] min_effect``, which is the gain; ``raysearch-2``
+also lets those meet a member that seem worse by up to two standard deviations (``margin = 2``). ``median-K`` is
+``[confirm] on = false``: the better median of K samples wins. Checks against cheating are off: they are not asked here.
+Intervals are Wilson's, of 95 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from textwrap import dedent
+from typing import ClassVar
+
+from aa_test import Tally, table
+
+from population.frontier import Frontier
+from population.policies.breeder import Breeder
+from raysearch.config.layers import Override, configure
+from raysearch.facts import AttemptClosed, Compared, Entry, RunStarted
+from raysearch.jobs import Job
+from raysearch.plugins import known_names
+from raysearch.protocols import Sink, View, Workspace
+from raysearch.run.start import start
+from raysearch.types import SEED, AttemptId, Brief, Mutation, Objective, Proposal
+
+ARGUMENTS = """
+    import argparse, json, math, pathlib, random, runpy, time
+    parser = argparse.ArgumentParser()
+    for name in ("candidate", "reference", "seed", "result"):
+        parser.add_argument("--" + name)
+    given = parser.parse_args()
+"""
+CHECKER = """
+    pathlib.Path(given.result).write_text(json.dumps({"schema": "raysearch.verdict/1", "passed": True}))
+"""
+STATED = """
+    speed = runpy.run_path(str(pathlib.Path(given.candidate) / "program.py"))["SPEED"]
+    machine = json.loads(STATE.read_text())
+    rng, memory = random.Random(f"{SEED} {machine['samples']}"), math.exp(-1 / 1200)
+    samples = []
+    for _ in range(SAMPLES):
+        machine["mood"] = memory * machine["mood"] + 0.03 * math.sqrt(1 - memory**2) * rng.gauss(0, 1)
+        if machine["slow"]:
+            machine["slow"] -= 1
+        elif rng.random() < 1 / 60:
+            machine["slow"], machine["factor"] = rng.randint(1, 10), rng.uniform(1, 2)
+        slowed = machine["factor"] if machine["slow"] else 1.0
+        samples.append(math.exp(machine["mood"] + rng.gauss(0, 0.1)) * slowed / speed)
+"""
+TIMED = """
+    work = runpy.run_path(str(pathlib.Path(given.candidate) / "program.py"))["work"]
+    machine = json.loads(STATE.read_text())
+    work()
+    samples = []
+    for _ in range(SAMPLES):
+        begun = time.perf_counter()
+        work()
+        samples.append(time.perf_counter() - begun)
+"""
+TOLD = """
+    machine["samples"] += SAMPLES
+    machine["spent"] += sum(samples)
+    STATE.write_text(json.dumps(machine))
+    pathlib.Path(given.result).write_text(json.dumps({"schema": "raysearch.metrics/1", "metrics": [
+        {"name": "time", "unit": "s", "direction": "min", "samples": samples}]}))
+"""
+PROGRAM = """\
+# The seed.
+SPEED = 1.0
+
+
+def work():
+    return sum(number * number % 7 for number in range(int(100_000 / SPEED)))
+"""
+OBJECTIVE = '[[objective]]\nname = "time"\ndirection = "min"\nunit = "s"\nprimary = true\n'
+
+
+def make_target(folder: Path, samples: int, *, real: bool, seed: int) -> Path:
+    """Write the target, and the machine's state beside it; return the latter's file."""
+    state = folder.with_suffix(".json")
+    state.write_text(json.dumps({"samples": 0, "spent": 0.0, "mood": 0.0, "slow": 0, "factor": 1.0}))
+    told = f"SAMPLES, SEED, STATE = {samples}, {seed}, pathlib.Path({str(state)!r})\n"
+    files = {
+        "OBJECTIVE.md": "Make it faster.\n",
+        "objectives.toml": OBJECTIVE,
+        "target.toml": '[candidate]\neditable = ["program.py"]\n',
+        "accuracy_checker/checker.py": dedent(ARGUMENTS) + dedent(CHECKER),
+        "benchmark/benchmark.py": dedent(ARGUMENTS) + told + dedent(TIMED if real else STATED) + dedent(TOLD),
+        "reference/program.py": PROGRAM,
+        "seed/program.py": PROGRAM,
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return state
+
+
+class Comment:
+    """Mutator: another comment; in a share ``gains`` of the cases the program is also faster by ``gain``."""
+
+    def __init__(self, gains: float = 0.0, gain: float = 0.03) -> None:
+        self.gains, self.gain = gains, gain
+
+    def mutate(self, workspace: Workspace, brief: Brief, rng: random.Random) -> Mutation:  # noqa: ARG002
+        file = workspace.path / "program.py"
+        _, assignment, *rest = file.read_text().splitlines(keepends=True)
+        better = rng.random() < self.gains
+        speed = float(assignment.partition("= ")[2]) * (1 + self.gain if better else 1.0)
+        file.write_text("".join([f"# Number {rng.getrandbits(64)}.\n", f"SPEED = {speed!r}\n", *rest]))
+        return Mutation("gain" if better else "null")
+
+
+@dataclass(kw_only=True, eq=False)
+class FromTheBest(Breeder):
+    """Policy: every child is made from what stands on the frontier."""
+
+    name: ClassVar[str] = "from-the-best"
+
+    def _labels(self, _view: View, slots: int, /) -> list[str]:
+        return [""] * slots
+
+    def _child(self, _view: View, label: str, rng: random.Random, /) -> Proposal:
+        return Proposal((self._frontier.members[0],), self._mutator(rng), Brief(), lineage=label)
+
+
+@dataclass
+class Record:
+    """A sink that notes who got in and what it took."""
+
+    state: Path
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    won: dict[str, int] = field(default_factory=dict)
+    """Contests that ended as better, by kind."""
+    pairs: dict[str, list[int]] = field(default_factory=dict)
+    """Of contests, by kind."""
+    frontier: Frontier = field(default_factory=lambda: Frontier(()))
+    objectives: tuple[Objective, ...] = ()
+    spent_s: float = 0.0
+    _met: dict[AttemptId, list[Compared]] = field(default_factory=dict)
+
+    def told(self, entry: Entry) -> None:
+        fact = entry.fact
+        if isinstance(fact, RunStarted):
+            self.objectives = fact.objectives
+            self.frontier = Frontier(fact.objectives)
+        elif isinstance(fact, Compared):
+            self._met.setdefault(fact.attempt, []).append(fact)
+        elif isinstance(fact, AttemptClosed):
+            self._closed(fact)
+
+    def _closed(self, fact: AttemptClosed) -> None:
+        candidate = fact.candidate
+        spent_s = json.loads(self.state.read_text())["spent"]
+        took_s, self.spent_s = spent_s - self.spent_s, spent_s
+        if candidate is None:
+            sys.exit(f"attempt {fact.attempt} was {fact.outcome}: {fact.reason}")
+        entered = candidate.confirmed and self.frontier.insert(
+            fact.attempt, tuple(objective.sign * candidate.scores[objective.name] for objective in self.objectives)
+        )
+        if fact.attempt == SEED:
+            return
+        kind = candidate.summary
+        tally = self.tallies.setdefault(kind, Tally())
+        tally.admitted += entered
+        tally.took_s.append(took_s)
+        for met in self._met.pop(fact.attempt, []):
+            self.pairs.setdefault(kind, []).append(met.contest.pairs)
+            self.won[kind] = self.won.get(kind, 0) + (met.contest.verdict == "better")
+
+    def started(self, job: Job) -> None: ...
+    def close(self) -> None: ...
+
+
+def search(rule: str, arguments: argparse.Namespace) -> Record:
+    """One whole run. Nothing of it stays on the disk."""
+    with tempfile.TemporaryDirectory(prefix="aa-runs-") as name:
+        folder = Path(name)
+        confirmed = not rule.startswith("median")
+        samples = arguments.samples if confirmed else int(rule.rpartition("-")[2])
+        state = make_target(folder / "target", samples, real=arguments.real, seed=arguments.seed)
+        record, attempts = Record(state), arguments.nulls + arguments.gains
+        values = {
+            "run.target": str(folder / "target"),
+            "run.runs_dir": str(folder / "runs"),
+            "run.pool": "inline",
+            "run.sandbox": "none",
+            "run.seed": arguments.seed,
+            "run.outer_loop": f"{Path(__file__).resolve()}:FromTheBest",
+            "run.mutators": [f"{Path(__file__).resolve()}:Comment"],
+            "mutator.Comment.gains": arguments.gains / attempts,
+            "mutator.Comment.gain": arguments.gain,
+            "limits.max_candidates": attempts,
+            "audit.static": False,
+            "audit.traced": False,
+            "audit.holdout": False,
+            "confirm.on": confirmed,
+            "confirm.min_effect": arguments.gain,
+            "confirm.margin": 2.0 if rule == "raysearch-2" else 0.0,
+        }
+        overrides = [Override(tuple(key.split(".")), value, "benchmark") for key, value in values.items()]
+
+        def sink(_: object) -> Sink:
+            return record
+
+        start(configure(None, overrides, known=known_names()), sink, lambda: "")
+        shutil.rmtree(folder, ignore_errors=True)
+    return record
+
+
+def contests(rule: str, record: Record) -> str:
+    """What there was of contests, in a line."""
+    told = []
+    for kind in ("null", "gain"):
+        pairs = sorted(record.pairs.get(kind, []))
+        if pairs:
+            told.append(
+                f"{len(pairs)} contests of {kind}s, of {pairs[len(pairs) // 2]} pairs in the median, "
+                f"{record.won[kind]} won"
+            )
+    return f"{rule}: {'; '.join(told)}" if told else ""
+
+
+RULES: Sequence[str] = ("raysearch", "raysearch-2", "median-3", "median-5", "median-10")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nulls", type=int, default=1000, help="about so many; coins decide")
+    parser.add_argument("--gains", type=int, default=100)
+    parser.add_argument("--gain", type=float, default=0.03)
+    parser.add_argument("--samples", type=int, default=9, help="of a benchmark's run, where there are contests (9)")
+    parser.add_argument("--rule", nargs="+", choices=RULES, default=list(RULES))
+    parser.add_argument("--real", action="store_true", help="time a loop on this machine")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    if min(arguments.nulls, arguments.gains, arguments.samples) < 1:
+        parser.error("one null, one gain and one sample at least")
+    begun_s, records = time.monotonic(), {}
+    for rule in arguments.rule:
+        records[rule] = search(rule, arguments)
+        print(contests(rule, records[rule]), flush=True)
+    print(table({rule: record.tallies for rule, record in records.items()}))
+    print(f"\nseed {arguments.seed}; {time.monotonic() - begun_s:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
