@@ -7,10 +7,11 @@ The production engine with real git, a real checker and a real benchmark, in thi
 program that stands on the frontier then: a null is that program but for a comment, a gain is 3 % faster besides. So a
 null that gets onto the frontier is a false entry.
 
-The benchmark is instant, and states times that it draws from a simulated machine, which lives in a file outside the
-program and ages from run to run: log-normal noise of 10 %, times a drift (stationary, over about 1200 samples, standard
-deviation 3 %), and now and then a burst that slows the next few samples by up to half. ``--real`` times a loop of some
-milliseconds on this machine instead, whose noise is its own. Seconds are those that samples state.
+The benchmark is instant, and states times that it draws from a simulated machine, whose state is a function of the hour
+with a thousand simulated seconds a second: log-normal noise of 10 %, times a drift (standard deviation 3 %, another every
+20 minutes), and every minute or so a burst that slows up to ten seconds by up to half. ``--real`` times a loop of some
+milliseconds on this machine instead, whose noise is its own. Costs are seconds that samples state; the rival's in a
+contest are taken to be as many as the candidate's.
 
 Rules: ``raysearch`` is what a run does by itself, but for ``[confirm] min_effect``, which is the gain; ``raysearch-2``
 also lets those meet a member that seem worse by up to two standard deviations (``margin = 2``). ``median-K`` is
@@ -21,7 +22,6 @@ Intervals are Wilson's, of 95 %.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import shutil
 import sys
@@ -38,7 +38,7 @@ from aa_test import Tally, table
 from population.frontier import Frontier
 from population.policies.breeder import Breeder
 from raysearch.config.layers import Override, configure
-from raysearch.facts import AttemptClosed, Compared, Entry, RunStarted
+from raysearch.facts import AttemptClosed, Compared, Entry, Measured, RunStarted
 from raysearch.jobs import Job
 from raysearch.plugins import known_names
 from raysearch.protocols import Sink, View, Workspace
@@ -57,21 +57,24 @@ CHECKER = """
 """
 STATED = """
     speed = runpy.run_path(str(pathlib.Path(given.candidate) / "program.py"))["SPEED"]
-    machine = json.loads(STATE.read_text())
-    rng, memory = random.Random(f"{SEED} {machine['samples']}"), math.exp(-1 / 1200)
-    samples = []
-    for _ in range(SAMPLES):
-        machine["mood"] = memory * machine["mood"] + 0.03 * math.sqrt(1 - memory**2) * rng.gauss(0, 1)
-        if machine["slow"]:
-            machine["slow"] -= 1
-        elif rng.random() < 1 / 60:
-            machine["slow"], machine["factor"] = rng.randint(1, 10), rng.uniform(1, 2)
-        slowed = machine["factor"] if machine["slow"] else 1.0
-        samples.append(math.exp(machine["mood"] + rng.gauss(0, 0.1)) * slowed / speed)
+    now_s, noise = int(time.time() * 1000), random.SystemRandom()
+
+    def drift(second):
+        knot, between = divmod(second / 1200, 1)
+        one, other = (random.Random(f"{SEED} drift {knot + step}").gauss(0, 0.03) for step in (0, 1))
+        return (one * (1 - between) + other * between) / math.hypot(between, 1 - between)
+
+    def burst(second):
+        block, place = divmod(second, 10)
+        rng = random.Random(f"{SEED} burst {block}")
+        begins, takes, slowed = rng.randrange(60), rng.randint(1, 10), rng.uniform(1, 2)
+        return slowed if begins <= place < begins + takes else 1.0
+
+    seconds = range(now_s, now_s + SAMPLES)
+    samples = [math.exp(drift(s) + noise.gauss(0, 0.1)) * burst(s) / speed for s in seconds]
 """
 TIMED = """
     work = runpy.run_path(str(pathlib.Path(given.candidate) / "program.py"))["work"]
-    machine = json.loads(STATE.read_text())
     work()
     samples = []
     for _ in range(SAMPLES):
@@ -80,9 +83,6 @@ TIMED = """
         samples.append(time.perf_counter() - begun)
 """
 TOLD = """
-    machine["samples"] += SAMPLES
-    machine["spent"] += sum(samples)
-    STATE.write_text(json.dumps(machine))
     pathlib.Path(given.result).write_text(json.dumps({"schema": "raysearch.metrics/1", "metrics": [
         {"name": "time", "unit": "s", "direction": "min", "samples": samples}]}))
 """
@@ -97,15 +97,13 @@ def work():
 OBJECTIVE = '[[objective]]\nname = "time"\ndirection = "min"\nunit = "s"\nprimary = true\n'
 
 
-def make_target(folder: Path, samples: int, *, real: bool, seed: int) -> Path:
-    """Write the target, and the machine's state beside it; return the latter's file."""
-    state = folder.with_suffix(".json")
-    state.write_text(json.dumps({"samples": 0, "spent": 0.0, "mood": 0.0, "slow": 0, "factor": 1.0}))
-    told = f"SAMPLES, SEED, STATE = {samples}, {seed}, pathlib.Path({str(state)!r})\n"
+def make_target(folder: Path, samples: int, *, real: bool, seed: int) -> None:
+    """Write the target."""
+    told = f"SAMPLES, SEED = {samples}, {seed}\n"
     files = {
         "OBJECTIVE.md": "Make it faster.\n",
         "objectives.toml": OBJECTIVE,
-        "target.toml": '[candidate]\neditable = ["program.py"]\n',
+        "target.toml": '[warm]\nimports = ["json", "random", "runpy"]\n[candidate]\neditable = ["program.py"]\n',
         "accuracy_checker/checker.py": dedent(ARGUMENTS) + dedent(CHECKER),
         "benchmark/benchmark.py": dedent(ARGUMENTS) + told + dedent(TIMED if real else STATED) + dedent(TOLD),
         "reference/program.py": PROGRAM,
@@ -114,7 +112,6 @@ def make_target(folder: Path, samples: int, *, real: bool, seed: int) -> Path:
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    return state
 
 
 class Comment:
@@ -149,7 +146,8 @@ class FromTheBest(Breeder):
 class Record:
     """A sink that notes who got in and what it took."""
 
-    state: Path
+    samples: int
+    """Of one run of the benchmark."""
     tallies: dict[str, Tally] = field(default_factory=dict)
     won: dict[str, int] = field(default_factory=dict)
     """Contests that ended as better, by kind."""
@@ -157,7 +155,7 @@ class Record:
     """Of contests, by kind."""
     frontier: Frontier = field(default_factory=lambda: Frontier(()))
     objectives: tuple[Objective, ...] = ()
-    spent_s: float = 0.0
+    _measured: dict[AttemptId, float] = field(default_factory=dict)
     _met: dict[AttemptId, list[Compared]] = field(default_factory=dict)
 
     def told(self, entry: Entry) -> None:
@@ -165,6 +163,8 @@ class Record:
         if isinstance(fact, RunStarted):
             self.objectives = fact.objectives
             self.frontier = Frontier(fact.objectives)
+        elif isinstance(fact, Measured):
+            self._measured[fact.attempt] = sum(fact.measurements[0].samples)
         elif isinstance(fact, Compared):
             self._met.setdefault(fact.attempt, []).append(fact)
         elif isinstance(fact, AttemptClosed):
@@ -172,8 +172,6 @@ class Record:
 
     def _closed(self, fact: AttemptClosed) -> None:
         candidate = fact.candidate
-        spent_s = json.loads(self.state.read_text())["spent"]
-        took_s, self.spent_s = spent_s - self.spent_s, spent_s
         if candidate is None:
             sys.exit(f"attempt {fact.attempt} was {fact.outcome}: {fact.reason}")
         entered = candidate.confirmed and self.frontier.insert(
@@ -184,10 +182,12 @@ class Record:
         kind = candidate.summary
         tally = self.tallies.setdefault(kind, Tally())
         tally.admitted += entered
-        tally.took_s.append(took_s)
+        took_s = self._measured.pop(fact.attempt)
         for met in self._met.pop(fact.attempt, []):
+            took_s += 2 * met.contest.pairs * self.samples * met.contest.measurements[0].value
             self.pairs.setdefault(kind, []).append(met.contest.pairs)
             self.won[kind] = self.won.get(kind, 0) + (met.contest.verdict == "better")
+        tally.took_s.append(took_s)
 
     def started(self, job: Job) -> None: ...
     def close(self) -> None: ...
@@ -199,13 +199,12 @@ def search(rule: str, arguments: argparse.Namespace) -> Record:
         folder = Path(name)
         confirmed = not rule.startswith("median")
         samples = arguments.samples if confirmed else int(rule.rpartition("-")[2])
-        state = make_target(folder / "target", samples, real=arguments.real, seed=arguments.seed)
-        record, attempts = Record(state), arguments.nulls + arguments.gains
+        make_target(folder / "target", samples, real=arguments.real, seed=arguments.seed)
+        record, attempts = Record(samples), arguments.nulls + arguments.gains
         values = {
             "run.target": str(folder / "target"),
             "run.runs_dir": str(folder / "runs"),
             "run.pool": "inline",
-            "run.sandbox": "none",
             "run.seed": arguments.seed,
             "run.outer_loop": f"{Path(__file__).resolve()}:FromTheBest",
             "run.mutators": [f"{Path(__file__).resolve()}:Comment"],
@@ -250,7 +249,7 @@ def main() -> int:
     parser.add_argument("--nulls", type=int, default=1000, help="about so many; coins decide")
     parser.add_argument("--gains", type=int, default=100)
     parser.add_argument("--gain", type=float, default=0.03)
-    parser.add_argument("--samples", type=int, default=9, help="of a benchmark's run, where there are contests (9)")
+    parser.add_argument("--samples", type=int, default=25, help="of a benchmark's run, where there are contests (25)")
     parser.add_argument("--rule", nargs="+", choices=RULES, default=list(RULES))
     parser.add_argument("--real", action="store_true", help="time a loop on this machine")
     parser.add_argument("--seed", type=int, default=1)

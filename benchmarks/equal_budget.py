@@ -31,10 +31,11 @@ import numpy as np
 
 from raysearch.config.layers import Override, configure
 from raysearch.facts import AttemptClosed, Entry, Judged, Measured, RunStarted
+from raysearch.jobs import Job
 from raysearch.plugins import known_names
 from raysearch.protocols import Sink
 from raysearch.run.start import start
-from raysearch.types import SEED, AttemptId, Job, Objective
+from raysearch.types import SEED, AttemptId, Objective
 
 ROOT = Path(__file__).resolve().parents[1]
 STRETCH = 3

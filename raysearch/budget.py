@@ -72,7 +72,7 @@ def exhausted(state: State) -> str:
             continue
         if spent >= cap:
             return f"{axis.name} budget of {axis.said(cap)}"
-        if not state.open and state.attempts_total and spent + _expected(state, axis) > cap * (1 + 1e-9):
+        if not state.busy and state.attempts_total and spent + _expected(state, axis) > cap * (1 + 1e-9):
             return (
                 f"{axis.name} budget of {axis.said(cap)}: {axis.said(round(spent, 6))} spent, and a candidate costs"
                 f" {axis.said(round(_expected(state, axis), 6))}"
@@ -93,26 +93,26 @@ def room(state: State) -> int | None:
         reserved = sum(max(0.0, each - axis.spent(attempt.spent)) for attempt in state.open.values())
         fits = max(0, int((cap - axis.spent(state.spent) - reserved) / each + 1e-9))
         least = fits if least is None else min(least, fits)
-    if least == 0 and not state.open and not state.attempts_total:
+    if least == 0 and not state.busy and not state.attempts_total:
         return 1  # nothing is known yet of what one costs
     return least
 
 
-def allowance(state: State, attempt: Attempt, granted: Sequence[Allowance]) -> Allowance:
-    """What the next job of an open attempt may spend; ``granted`` is what the jobs under way may.
+def allowance(state: State, attempt: Attempt | None, granted: Sequence[Allowance]) -> Allowance:
+    """What the next job of an open attempt, or of a consultation, may spend; ``granted`` is what those under way may.
 
     What is left is shared out evenly among the lanes that are or may soon be in use, so that all grants together never
     exceed it.
     """
     free = room(state)
-    more = state.limits.open_max - len(state.open)
-    idle = len(state.open) - len(granted) + (more if free is None else min(more, free))
+    more = state.limits.open_max - state.busy
+    idle = state.busy - len(granted) + (more if free is None else min(more, free))
     values: list[float | None] = []
     for axis in AXES:
         cap, each = axis.cap(state.limits), axis.each(state.limits)
         bounds = []
         if each is not None:
-            bounds.append(each - axis.spent(attempt.spent))
+            bounds.append(each - (0.0 if attempt is None else axis.spent(attempt.spent)))
         if cap is not None:
             taken = sum(axis.granted(other) or 0.0 for other in granted)
             bounds.append((cap - axis.spent(state.spent) - taken) / max(1, idle))

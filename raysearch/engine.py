@@ -3,46 +3,50 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+import logging
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from raysearch import budget
+from raysearch.answers import as_fact
+from raysearch.asked import require_possible
+from raysearch.board.types import Filing
 from raysearch.codec import CodecError, check
-from raysearch.errors import (
-    EvaluatorFault,
-    Fault,
-    Invariant,
-    LedgerError,
-    MutatorFault,
-    OutOfSpace,
-    PluginError,
-    RunError,
-    boundary,
-)
+from raysearch.consultation import Consultation
+from raysearch.errors import Invariant, LedgerError, OutOfSpace, PluginError, RunError, boundary
 from raysearch.facts import (
     AttemptClosed,
     AttemptOpened,
-    Compared,
+    ConsultationOpened,
     Entry,
     Fact,
-    JobFailed,
-    Judged,
-    Measured,
+    Filed,
     Mutated,
     RunEnded,
     RunStarted,
     SessionClosed,
     SessionOpened,
+    Steered,
+    Unanswered,
 )
-from raysearch.lifecycle import advance
-from raysearch.protocols import Answer, Clock, Ledger, Policy, Pool, Sink
+from raysearch.jobs import Job, Ticket
+from raysearch.lifecycle import advance, consult
+from raysearch.protocols import Answer, Clock, Ledger, Policy, Pool, Sink, Steering
 from raysearch.seeds import stream
-from raysearch.state import State
-from raysearch.types import SEED, AttemptId, Change, Commit, Contest, Job, Outcome, Proposal, Stage, Verdict
+from raysearch.state import Attempt, State
+from raysearch.steering import Receipt
+from raysearch.types import SEED, Allowance, AttemptId, Commit, Outcome, Proposal
+
+log = logging.getLogger(__name__)
 
 POLL_S = 0.5
 """How often a silent pool lets the driver look at stop requests and limits."""
+HEED_S = 0.2
+"""How often people's commands are looked for."""
+FILED_MAX, ASKED_MAX = 10_000, 100
+"""So much may a policy file at one time, and ask in a row, before it proposes something."""
 
 
 def never() -> str:
@@ -79,17 +83,21 @@ class Engine:
     """Asked at every step; a reason makes the driver let go, with the run left resumable."""
     keep: Callable[[AttemptId, Commit], None] = keep_nothing
     """Makes an attempt's commit permanent (its ref) before the fact that names it is written."""
+    steering: Steering | None = None
+    """What people tell the run while it is driven."""
     state: State = field(default_factory=State)
-    running: dict[AttemptId, Job] = field(default_factory=dict)
+    running: dict[Ticket, Job] = field(default_factory=dict)
     _epoch_s: float = 0.0
     _heard_s: float = 0.0
+    _heeded_s: float = -math.inf
     _drain_until_s: float | None = None
 
     def run(self, start: RunStarted, session: SessionOpened) -> State:
         """Drive the run until it ends or ``stop`` gives a reason. Raises LedgerError."""
         self.recover(start, session)
         while not self.state.ended:
-            reason = self.stop()
+            self._heed()
+            reason = self.stop() or self.state.helm.stop
             if reason:
                 self._record(SessionClosed(reason))
                 break
@@ -113,25 +121,27 @@ class Engine:
         if self.state.started is None:
             self._record(start)
         self._record(SessionOpened(self.state.session + 1, session.limits, session.host, session.pid, session.version))
-        for attempt in list(self.state.open):
-            self._push(attempt)
+        self._go_on()
         if self.state.start.seeded and SEED not in self.state.open and SEED not in self.state.closed:
             self._open(SEED, Proposal())
 
     def step(self) -> None:
         """Ask for what there is room for, then take one answer."""
-        limit = self._limit()
-        if not limit and not self._seed_pending():
+        limit, paused = self._limit(), self.state.helm.paused
+        if not limit and not paused and not self._seed_pending():
             self._fill()
         elif limit and self._drained():
             self._abandon(limit)
-        if not self.state.open:
+        if not self.state.busy and (limit or not paused):
             self._record(RunEnded(limit or self._limit() or "the policy has no more to ask"))
             return
         answer = self.pool.next(POLL_S)
         if answer is not None:
             self._heard_s = self.clock.monotonic()
             self._take(answer)
+        elif not self.running:
+            self._heard_s = self.clock.monotonic()
+            self.clock.sleep(POLL_S)
         elif self.clock.monotonic() - self._heard_s > self.state.limits.silence_s:
             raise Invariant(f"the pool answered nothing for {self.state.limits.silence_s:.0f} s")
 
@@ -164,77 +174,130 @@ class Engine:
         return self.clock.monotonic() >= self._drain_until_s
 
     def _abandon(self, reason: str) -> None:
+        for consultation in list(self.state.consulting):
+            self.running.pop(("consultation", consultation), None)
+            self._record(Unanswered(consultation, reason))
         for attempt in list(self.state.open):
-            self.running.pop(attempt, None)
+            self.running.pop(("attempt", attempt), None)
             self._record(AttemptClosed(attempt, Outcome.ABANDONED, reason))
 
     def _seed_pending(self) -> bool:
         return SEED in self.state.open
 
     def _fill(self) -> None:
-        limits = self.state.limits
-        while True:
-            slots = limits.open_max - len(self.state.open)
-            if limits.attempts_max is not None:
-                slots = min(slots, limits.attempts_max - self.state.attempts_total)
-            affordable = budget.room(self.state)
-            if affordable is not None:
-                slots = min(slots, affordable)
-            if slots <= 0:
-                return
+        filed = 0
+        while (slots := self._slots()) > 0:
             rng = stream(self.state.start.seed, "ask", self.state.attempts_total)
             with boundary(PluginError, f"policy {type(self.policy).__name__}: ask()"):
-                proposals = self.policy.ask(self.state, slots, rng)
-            self._check(proposals, slots)
-            if not proposals:
+                asked = self.policy.ask(self.state, slots, rng)
+            require_possible(type(self.policy).__name__, self.state, asked, slots)
+            if not asked:
                 return
-            for proposal in proposals:
-                self._open(AttemptId(self.state.attempts_total + 1), proposal)
+            for one in asked:
+                match one:
+                    case Proposal():
+                        self._open(AttemptId(self.state.attempts_total + 1), one)
+                    case Consultation():
+                        self._consult(one)
+                    case Filing():
+                        filed += 1
+                        self._record(Filed(one))
+            if filed > FILED_MAX or self.state.counsel.in_row > ASKED_MAX:
+                raise PluginError(f"policy {type(self.policy).__name__} files and asks, and proposes nothing")
 
-    def _check(self, proposals: Sequence[Proposal], slots: int) -> None:
-        """A policy's mistake is found before it is written down, where it would spoil the run for good."""
-        state, name = self.state, type(self.policy).__name__
-        if len(proposals) > slots:
-            raise PluginError(f"policy {name} asked for {len(proposals)} children; there was room for {slots}")
-        for proposal in proposals:
-            strangers = [p for p in proposal.parents if p not in state.candidates]
-            if strangers:
-                raise PluginError(f"policy {name} proposed parent {strangers[0]}, which is no candidate")
-            if proposal.repair is not None and proposal.repair not in state.commits:
-                raise PluginError(f"policy {name} proposed to repair {proposal.repair}, which has no commit")
-            try:
-                check(AttemptOpened(SEED, proposal))
-            except CodecError as error:
-                raise PluginError(f"policy {name} made a proposal that no journal can hold: {error}") from error
+    def _slots(self) -> int:
+        """Lanes that may be used now."""
+        limits = self.state.limits
+        slots = limits.open_max - self.state.busy
+        if limits.attempts_max is not None:
+            slots = min(slots, limits.attempts_max - self.state.attempts_total)
+        affordable = budget.room(self.state)
+        return slots if affordable is None else min(slots, affordable)
 
     def _open(self, attempt: AttemptId, proposal: Proposal) -> None:
-        self._record(AttemptOpened(attempt, proposal))
+        told = self.state.helm.said_to("implementer", proposal.lineage) if attempt != SEED else ()
+        brief = replace(proposal.brief, messages=told) if told else proposal.brief
+        self._record(AttemptOpened(attempt, replace(proposal, brief=brief)))
         self._push(attempt)
+
+    def _consult(self, question: Consultation) -> None:
+        told = self.state.helm.said_to(question.role, question.lineage)
+        brief = replace(question.brief, messages=told) if told else question.brief
+        number = self.state.counsel.total + 1
+        self._record(ConsultationOpened(number, replace(question, brief=brief)))
+        self._ask(number)
+
+    def _go_on(self) -> None:
+        """Hand out what is next of everything that is open and not under way."""
+        for number in list(self.state.consulting):
+            if ("consultation", number) not in self.running:
+                self._ask(number)
+        for attempt in list(self.state.open):
+            if ("attempt", attempt) not in self.running:
+                self._push(attempt)
+
+    def _ask(self, consultation: int) -> None:
+        match consult(self.state, self.state.consulting[consultation]):
+            case Job() as job:
+                self._submit(job, self._granted(None))
+            case fact:
+                self._record(fact)
 
     def _push(self, attempt: AttemptId) -> None:
         """Record what is known already until there is work to submit, or the attempt has closed."""
         while attempt in self.state.open:
             match advance(self.state, self.state.open[attempt]):
                 case Job() as job:
-                    granted = [running.allowance for running in self.running.values()]
-                    job = replace(job, allowance=budget.allowance(self.state, self.state.open[attempt], granted))
-                    self.running[attempt] = job
-                    self.pool.submit(job)
-                    self.sink.started(job)
+                    self._submit(job, self._granted(self.state.open[attempt]))
                     return
                 case fact:
                     self._record(fact)
 
+    def _granted(self, attempt: Attempt | None) -> Allowance:
+        return budget.allowance(self.state, attempt, [running.allowance for running in self.running.values()])
+
+    def _submit(self, job: Job, allowance: Allowance) -> None:
+        if self.state.helm.paused:
+            return
+        job = replace(job, allowance=allowance)
+        self.running[job.ticket] = job
+        self.pool.submit(job)
+        self.sink.started(job)
+
     def _take(self, answer: Answer) -> None:
         """Record an answer, unless it is late or doubled."""
-        attempt = answer.job.attempt
-        if self.running.get(attempt) != answer.job:
+        job = answer.job
+        if self.running.get(job.ticket) != job:
             return
         if isinstance(answer.result, OutOfSpace):
             raise LedgerError(f"no space left: {answer.result}")
-        del self.running[attempt]
+        del self.running[job.ticket]
         self._record(as_fact(answer))
-        self._push(attempt)
+        if job.consultation is None:
+            self._push(job.attempt)
+        elif job.consultation in self.state.consulting:
+            self._ask(job.consultation)
+
+    def _heed(self) -> None:
+        """Carry out what people have told the run, each command once, and say what came of it."""
+        now_s = self.clock.monotonic()
+        if self.steering is None or 0 <= now_s - self._heeded_s < HEED_S:
+            return
+        self._heeded_s = now_s
+        try:
+            for name, command in self.steering.take(self.state.helm.receipts):
+                paused = self.state.helm.paused
+                try:
+                    check(Steered(command))
+                except CodecError as error:
+                    self.steering.answer(name, Receipt(False, f"no journal can hold it: {error}"))
+                    continue
+                self._record(Steered(command))
+                self.steering.answer(name, self.state.helm.receipts[command.id])
+                if paused and not self.state.helm.paused:
+                    self._go_on()
+        except OSError as error:  # what was sent stays where it is, for the next time or the next driver
+            log.warning("the inbox cannot be used: %s", error)
 
     def _record(self, fact: Fact) -> None:
         if isinstance(fact, Mutated):
@@ -257,59 +320,3 @@ class Engine:
 
     def _run_s(self) -> float:
         return self.clock.monotonic() - self._epoch_s
-
-
-RESULTS: dict[Stage, tuple[type, ...]] = {
-    Stage.MUTATE: (Change,),
-    Stage.JUDGE: (Verdict,),
-    Stage.BENCHMARK: (tuple, Verdict),
-}
-"""What each stage may answer, beside a fault. A benchmark's verdict is its refusal to measure."""
-CONTEST = (Contest, Verdict)
-"""What a job with a challenge may answer."""
-
-
-def as_fact(answer: Answer) -> Fact:
-    """What an answer means for the run. One that its job cannot have, or that no journal can hold, is a fault."""
-    job, result = answer.job, answer.result
-    try:
-        fact = _fact(answer)
-        passed_by_a_benchmark = job.stage is Stage.BENCHMARK and isinstance(result, Verdict) and result.passed
-        due = RESULTS[job.stage] if job.challenge is None else CONTEST
-        if passed_by_a_benchmark or not isinstance(result, (Fault, *due)):
-            raise CodecError(f"a {job.stage} job cannot answer with {type(result).__name__}")
-        check(fact)
-    except CodecError as error:
-        kind = MutatorFault if job.stage is Stage.MUTATE else EvaluatorFault
-        return _fact(replace(answer, result=kind(str(error))))
-    return fact
-
-
-def _fact(answer: Answer) -> Fact:
-    job, result = answer.job, answer.result
-    match result:
-        case Change():
-            return Mutated(job.attempt, result, answer.worker, answer.took_s, answer.gpu_s)
-        case Verdict():
-            return Judged(job.attempt, job.plugin, result, None, answer.worker, answer.took_s, answer.gpu_s)
-        case Contest() if job.challenge is not None:
-            rival, level = job.challenge.rival, job.challenge.level
-            return Compared(job.attempt, rival, level, result, answer.worker, answer.took_s, answer.gpu_s)
-        case Contest():
-            raise CodecError("a contest that nobody asked for")
-        case tuple():
-            return Measured(job.attempt, job.plugin, result, None, answer.worker, answer.took_s, answer.gpu_s)
-        case Fault():
-            message = str(result).encode(errors="backslashreplace").decode()
-            return JobFailed(
-                attempt=job.attempt,
-                stage=job.stage,
-                plugin=job.plugin,
-                fault=type(result).__name__,
-                message=message,
-                retry=result.retryable,
-                usage=result.usage,
-                worker=answer.worker,
-                took_s=answer.took_s,
-                gpu_s=answer.gpu_s,
-            )

@@ -1,13 +1,17 @@
 """Facts: what the journal holds, and the only thing that changes state.
 
 ``worker`` names the process that did the work and ``took_s`` how long it took: observations, never read by
-`State` or by a policy. ``gpu_s`` is the time of GPUs that it held, for the budget.
+`State` or by a policy. ``gpu_s`` is the time of GPUs that it held, for the budget. ``filings`` are what those who
+did the work filed on the board of issues, in one fact with the work, so that neither is lost without the other.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from raysearch.board.types import Filing
+from raysearch.consultation import Consultation, Reply
+from raysearch.steering import Command
 from raysearch.types import (
     AttemptId,
     Candidate,
@@ -70,6 +74,7 @@ class Mutated:
     worker: str = ""
     took_s: float = 0.0
     gpu_s: float = 0.0
+    filings: tuple[Filing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,7 @@ class Judged:
     worker: str = ""
     took_s: float = 0.0
     gpu_s: float = 0.0
+    filings: tuple[Filing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,51 @@ class JobFailed:
     worker: str = ""
     took_s: float = 0.0
     gpu_s: float = 0.0
+    filings: tuple[Filing, ...] = ()
+    consultation: int | None = None
+    """What was asked, if it was no attempt's job; ``attempt`` is then whom it is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsultationOpened:
+    """A policy's question; they count from 1."""
+
+    consultation: int
+    question: Consultation
+
+
+@dataclass(frozen=True, slots=True)
+class Consulted:
+    """The reply, which ends the consultation."""
+
+    consultation: int
+    reply: Reply
+    worker: str = ""
+    took_s: float = 0.0
+    gpu_s: float = 0.0
+    filings: tuple[Filing, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A consultation ended without a reply: whoever was asked broke, or the budget ran out."""
+
+    consultation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """The policy acted on the board of issues."""
+
+    filing: Filing
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """A person told the run something. What came of it is `raysearch.helm.Helm`'s to say."""
+
+    command: Command
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +207,11 @@ Fact = (
     | Measured
     | Compared
     | JobFailed
+    | ConsultationOpened
+    | Consulted
+    | Unanswered
+    | Filed
+    | Steered
     | AttemptClosed
     | SessionClosed
     | RunEnded

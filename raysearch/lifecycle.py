@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from raysearch import confirming
-from raysearch.facts import AttemptClosed, Judged, Measured, Mutated
+from raysearch.board.board import Snapshot
+from raysearch.counsel import Asked
+from raysearch.facts import AttemptClosed, Judged, Measured, Mutated, Unanswered
+from raysearch.jobs import CONFIRMATION, Job
 from raysearch.state import Attempt, State
-from raysearch.types import (
-    CONFIRMATION,
-    SEED,
-    Candidate,
-    Challenge,
-    Change,
-    Commit,
-    Job,
-    Measurement,
-    Mutation,
-    Outcome,
-    Stage,
-    Step,
-)
+from raysearch.types import SEED, Candidate, Challenge, Change, Commit, Measurement, Mutation, Outcome, Stage, Step
 
 
 def advance(state: State, attempt: Attempt) -> Job | Mutated | Judged | Measured | AttemptClosed:
@@ -75,7 +65,39 @@ def _mutate(state: State, attempt: Attempt) -> Job | Mutated:
         try_number=attempt.tries.get((Stage.MUTATE, proposal.mutator), 0),
         lineage=proposal.lineage,
         opened_at_s=attempt.opened_at_s,
+        board=_board(state),
     )
+
+
+def consult(state: State, asked: Asked) -> Job | Unanswered:
+    """What is next for a question under way."""
+    question = asked.question
+    step = next((step for step in state.plan.consultants if step.plugin == question.role), None)
+    if step is None:
+        return Unanswered(asked.id, f"nobody is there to be asked as {question.role}")
+    if asked.fatal:
+        return Unanswered(asked.id, asked.fatal)
+    about = state.candidates.get(question.about)
+    commit = state.start.origin if about is None else about.commit
+    parents = () if about is None else tuple(state.commits[parent] for parent in about.parents)
+    return Job(
+        attempt=question.about,
+        stage=step.stage,
+        plugin=question.role,
+        base=commit,
+        parents=parents,
+        brief=question.brief,
+        timeout_s=step.timeout_s,
+        try_number=asked.tries,
+        lineage=question.lineage,
+        opened_at_s=asked.opened_at_s,
+        consultation=asked.id,
+        board=_board(state),
+    )
+
+
+def _board(state: State) -> Snapshot | None:
+    return state.board.snapshot() if state.plan.board else None
 
 
 def _evaluate(state: State, attempt: Attempt, change: Change, step: Step) -> Job:
@@ -88,6 +110,7 @@ def _evaluate(state: State, attempt: Attempt, change: Change, step: Step) -> Job
         timeout_s=step.timeout_s,
         try_number=attempt.tries.get((step.stage, step.plugin), 0),
         opened_at_s=attempt.opened_at_s,
+        board=_board(state) if step.stage is Stage.JUDGE else None,
     )
 
 

@@ -9,9 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from raysearch.board.board import Board
+from raysearch.board.types import Filing
+from raysearch.consultation import Consultation, Reply
 from raysearch.errors import Fault
 from raysearch.facts import Entry, Fact
+from raysearch.jobs import Job, Result
 from raysearch.profile import Profile
+from raysearch.steering import Command, Receipt
 from raysearch.target import Target
 from raysearch.types import (
     Allowance,
@@ -20,14 +25,13 @@ from raysearch.types import (
     Candidate,
     CandidateId,
     Commit,
-    Job,
     Limits,
     Measurement,
     Mutation,
     Objective,
     Outcome,
+    Plan,
     Proposal,
-    Result,
     Verdict,
 )
 
@@ -194,6 +198,15 @@ class Benchmark(Protocol):
     def measure(self, workspace: Workspace, rng: random.Random) -> Sequence[Measurement]: ...
 
 
+class Consultant(Protocol):
+    """Answers a policy's questions in one role. It looks at the program of ``workspace`` and changes nothing.
+
+    ``brief.task`` is the question. Raises a Fault where nothing can be said: the question is asked again, elsewhere.
+    """
+
+    def consult(self, workspace: Workspace, brief: Brief, rng: random.Random) -> Reply: ...
+
+
 class Profiler(Protocol):
     """Explains where the time of a program goes; ``focus`` is what whoever asks wants to know more about.
 
@@ -212,6 +225,13 @@ class OpenAttempt(Protocol):
     def proposal(self) -> Proposal: ...
 
 
+class OpenConsultation(Protocol):
+    """A question under way."""
+
+    @property
+    def question(self) -> Consultation: ...
+
+
 class View(Protocol):
     """What a policy may see of the run. Read only."""
 
@@ -227,16 +247,39 @@ class View(Protocol):
     def open(self) -> Mapping[AttemptId, OpenAttempt]: ...
     @property
     def closed(self) -> Mapping[AttemptId, Outcome]: ...
+    @property
+    def commits(self) -> Mapping[AttemptId, Commit]:
+        """Of every attempt that got as far as a commit, admitted or not: what can be repaired."""
+        ...
+
+    @property
+    def consulting(self) -> Mapping[int, OpenConsultation]: ...
+    @property
+    def plan(self) -> Plan:
+        """``plan.consultants`` are the roles that can be asked."""
+        ...
+
+    @property
+    def board(self) -> Board:
+        """Read it; what a policy wants changed it files."""
+        ...
+
+
+Ask = Proposal | Consultation | Filing
+"""What a policy may want: a child made, a question answered, something said on the board of issues."""
 
 
 class Policy(Protocol):
     """Decides whom to breed. ``ask`` is a query; only ``tell`` may change the policy.
 
-    An empty answer means: wait. Empty with nothing under way means: done. The engine opens attempt 0 for a
-    seeded target by itself and asks nothing before that has closed.
+    A proposal takes a slot until it is closed, and a consultation until it is answered; what is filed on the board
+    of issues takes none. An empty answer means: wait. Empty with nothing under way means: done. The engine opens
+    attempt 0 for a seeded target by itself and asks nothing before that has closed.
+
+    A policy may have a method ``over(view) -> str``: why it has no more to ask.
     """
 
-    def ask(self, view: View, slots: int, rng: random.Random) -> Sequence[Proposal]: ...
+    def ask(self, view: View, slots: int, rng: random.Random) -> Sequence[Ask]: ...
     def tell(self, fact: Fact) -> None: ...
     def best(self, view: View) -> Sequence[CandidateId]:
         """The candidates worth keeping, best first."""
@@ -253,6 +296,8 @@ class Answer:
     took_s: float = 0.0
     gpu_s: float = 0.0
     """Seconds of GPUs that it held."""
+    filings: tuple[Filing, ...] = ()
+    """What those who did it filed on the board of issues."""
 
 
 class Pool(Protocol):
@@ -281,6 +326,18 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds that only grow, from an arbitrary start."""
         ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class Steering(Protocol):
+    """Where people's commands come from. May raise OSError: nothing is lost then, and it is asked again."""
+
+    def take(self, recorded: Mapping[str, Receipt]) -> Sequence[tuple[str, Command]]:
+        """Commands to carry out now, each once; those whose id is ``recorded`` are only answered."""
+        ...
+
+    def answer(self, name: str, receipt: Receipt) -> None: ...
 
 
 class Sink(Protocol):

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
+from raysearch.board.board import Board
+from raysearch.board.types import Filing
 from raysearch.confirming import Members
+from raysearch.counsel import Asked, Counsel
 from raysearch.errors import Invariant, require
 from raysearch.facts import (
     AttemptClosed,
     AttemptOpened,
     Compared,
+    ConsultationOpened,
+    Consulted,
     Entry,
+    Filed,
     JobFailed,
     Judged,
     Measured,
@@ -20,7 +27,10 @@ from raysearch.facts import (
     RunStarted,
     SessionClosed,
     SessionOpened,
+    Steered,
+    Unanswered,
 )
+from raysearch.helm import Helm
 from raysearch.types import (
     SEED,
     AttemptId,
@@ -69,7 +79,6 @@ class State:
     run_s: float = 0.0
     started: RunStarted | None = None
     session: int = 0
-    limits: Limits = Limits()
     ended: str = ""
     open: dict[AttemptId, Attempt] = field(default_factory=dict)
     candidates: dict[CandidateId, Candidate] = field(default_factory=dict)
@@ -93,6 +102,25 @@ class State:
     known_in_row: int = 0
     """Attempts, the latest without a break, that made a program that was known already."""
     last_failure: str = ""
+    counsel: Counsel = field(default_factory=Counsel)
+    board: Board = field(default_factory=Board)
+    """Issues, as they were filed."""
+    helm: Helm = field(default_factory=Helm)
+
+    @property
+    def limits(self) -> Limits:
+        """In force now."""
+        return self.helm.limits
+
+    @property
+    def consulting(self) -> Mapping[int, Asked]:
+        """Questions under way."""
+        return self.counsel.open
+
+    @property
+    def busy(self) -> int:
+        """Lanes in use."""
+        return len(self.open) + len(self.counsel.open)
 
     @property
     def cost_usd(self) -> float:
@@ -112,7 +140,7 @@ class State:
             raise Invariant("the run has started")
         return self.started
 
-    def apply(self, entry: Entry) -> None:
+    def apply(self, entry: Entry) -> None:  # noqa: PLR0912 - one case a fact
         """Fold one entry in. Raises Invariant for what cannot follow what is known."""
         fact = entry.fact
         require(entry.seq == self.seq + 1, "the journal has no gaps")
@@ -136,15 +164,47 @@ class State:
             case SessionOpened(session, limits):
                 require(self.started is not None, "a session follows the start")
                 require(session == self.session + 1, "sessions are numbered in order")
-                self.session, self.limits, self.ended = session, limits, ""
+                self.helm.session(limits, first=session == 1)
+                self.session, self.ended = session, ""
                 self.failed_in_row = self.known_in_row = 0
             case SessionClosed():
                 pass
             case RunEnded(reason):
-                require(not self.open, "a run ends with nothing open")
+                require(not self.busy, "a run ends with nothing open")
                 self.ended = reason
+            case Filed() | Steered():
+                self._told(fact)
+            case ConsultationOpened() | Consulted() | Unanswered():
+                self._consulted(fact, entry.at_s)
             case _:
                 assert_never(fact)
+        if isinstance(fact, (Mutated, Judged, JobFailed, Consulted)):
+            self._file(*fact.filings)
+
+    def _file(self, *filings: Filing) -> None:
+        for filing in filings:
+            self.board.apply(filing, self.seq)
+
+    def _told(self, fact: Filed | Steered) -> None:
+        match fact:
+            case Filed(filing):
+                self._file(filing)
+            case Steered(command):
+                self.helm.steered(command, self.seq, self.board)
+
+    def _consulted(self, fact: ConsultationOpened | Consulted | Unanswered, at_s: float) -> None:
+        match fact:
+            case ConsultationOpened(_, question):
+                known = question.about == SEED or question.about in self.candidates
+                require(known, "what is asked about is a candidate, or the seed")
+                self.counsel.opened(fact, at_s)
+            case Consulted():
+                self.counsel.closed(fact)
+                self.spent += fact.reply.usage
+                self.gpu_s += fact.gpu_s
+                self.failed_in_row = 0
+            case Unanswered():
+                self.counsel.closed(fact)
 
     def _open(self, attempt: AttemptId) -> Attempt:
         record = self.open.get(attempt)
@@ -165,6 +225,7 @@ class State:
         require(proposal.repair is None or proposal.repair in self.commits, "what is repaired has a commit")
         require(attempt not in self.open and attempt not in self.closed, "an attempt opens once")
         self.open[attempt] = Attempt(attempt, proposal, at_s)
+        self.counsel.in_row = 0
 
     def _pay(self, record: Attempt, usage: Usage) -> None:
         if usage is not NOTHING and usage != NOTHING:
@@ -215,6 +276,11 @@ class State:
         )
 
     def _failed(self, fact: JobFailed) -> None:
+        if fact.consultation is not None:
+            self.counsel.failed(fact, self.plan.retries_max)
+            self.spent += fact.usage
+            self.gpu_s += fact.gpu_s
+            return
         record = self._open(fact.attempt)
         key = (fact.stage, fact.plugin)
         record.tries[key] = record.tries.get(key, 0) + 1

@@ -113,6 +113,8 @@ class Brief:
     those in ``parents``. The objectives' scores alone, neither commit nor summary."""
     profile: str = ""
     """What a profiler found about the parent."""
+    messages: tuple[str, ...] = ()
+    """What people have told the run's agents, newest last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,8 @@ class Proposal:
     repair: AttemptId | None = None
     lineage: str = ""
     """A label of the policy's own, such as an island; equal labels share a worker where possible."""
+    issue: int | None = None
+    """Of the board: what it is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +343,10 @@ class Plan:
     """None: medians decide who is on the frontier."""
     final: tuple[Step, ...] = ()
     """Gates for those only that would stand on the frontier, after every contest."""
+    consultants: tuple[Step, ...] = ()
+    """Whom a policy may ask: a step's plug-in is the role, its stage that of the workers that answer."""
+    board: bool = False
+    """Whether agents see the board of issues, and may file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,31 +378,3 @@ class Limits:
     candidate_calls: int | None = None
     known_in_row_max: int = 1000
     """So many attempts in a row whose program was known already end the run: there is nothing new to be had."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One effect, described as data; a worker needs nothing else to do it."""
-
-    attempt: AttemptId
-    stage: Stage
-    plugin: str
-    base: Commit
-    """Mutate: where the workspace starts. Judge, benchmark: the commit to look at."""
-    parents: tuple[Commit, ...] = ()
-    """Mutate: git parents of the commit that it makes. Judge, benchmark: those of the commit; the seed has none."""
-    brief: Brief = Brief()
-    timeout_s: float = 3600.0
-    try_number: int = 0
-    lineage: str = ""
-    opened_at_s: float = 0.0
-    """Wall clock at which the attempt was opened (seconds since 1970): the date of its commit."""
-    allowance: Allowance = Allowance()
-    challenge: Challenge | None = None
-    """Benchmark: measure in turns with a rival; ``plugin`` is then `CONFIRMATION`."""
-
-
-CONFIRMATION = "confirmation"
-"""Stands in a job, and in its facts, where others have the name of their plug-in."""
-Result = Change | Verdict | tuple[Measurement, ...] | Contest
-"""What a job yields: mutate, judge and benchmark in this order; a benchmark's contest where it was to be one."""

@@ -29,13 +29,14 @@ from raysearch.errors import (
     Void,
     boundary,
 )
+from raysearch.jobs import Job, Result
 from raysearch.plugins import PluginSpec
 from raysearch.protocols import Answer, Benchmark, Judge, Mutator
 from raysearch.repository import Repository, TooLarge, Unfit
 from raysearch.sandbox import Held, Sandbox, open_sandbox, warmed
 from raysearch.seeds import number, stream
 from raysearch.target import Target, may_change
-from raysearch.types import SEED, Challenge, Change, Commit, Contest, Job, Measurement, Mutation, Result, Stage, Verdict
+from raysearch.types import SEED, Challenge, Change, Commit, Contest, Measurement, Mutation, Stage, Verdict
 from raysearch.workspace import Checkout, LastEvaluated, checked_out
 
 log = logging.getLogger(__name__)

@@ -14,11 +14,12 @@ import raysearch.ledger
 import raysearch.lifecycle
 from raysearch.engine import Engine
 from raysearch.facts import AttemptClosed, JobFailed, Judged, Measured, Mutated, RunStarted, SessionOpened
+from raysearch.jobs import Job
 from raysearch.lifecycle import advance
 from raysearch.protocols import Answer
 from raysearch.state import Attempt, State
 from raysearch.testing.simulation import Parts
-from raysearch.types import AttemptId, Candidate, Change, Job, Outcome, Stage, Verdict
+from raysearch.types import AttemptId, Candidate, Change, Outcome, Stage, Verdict
 
 Next = Job | Mutated | Judged | Measured | AttemptClosed
 

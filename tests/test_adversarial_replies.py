@@ -15,13 +15,14 @@ from raysearch.codec import decode, encode
 from raysearch.config.targets import load_target, snapshot_target
 from raysearch.engine import as_fact
 from raysearch.facts import Entry, JobFailed, Judged, Mutated
+from raysearch.jobs import Job
 from raysearch.plugins import PluginSpec
 from raysearch.protocols import Answer
 from raysearch.repository import Repository
 from raysearch.run.folder import RunFolder
 from raysearch.run.search import create
 from raysearch.testing.models import ModelServer, Request, Tokens, Turn
-from raysearch.types import AttemptId, Job, Stage
+from raysearch.types import AttemptId, Stage
 from raysearch.worker import Worker, WorkerSpec
 
 TOKENS = Tokens(prompt=100, output=10)

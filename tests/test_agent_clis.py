@@ -28,6 +28,7 @@ from raysearch.agents.cli.output import events
 from raysearch.agents.cli.runner import CliAgent
 from raysearch.agents.interface import AgentFault, Call, McpServer, Permission, Reply
 from raysearch.config.targets import load_target, snapshot_target
+from raysearch.jobs import Job
 from raysearch.plugins import PluginSpec
 from raysearch.process import strays
 from raysearch.repository import Repository
@@ -44,7 +45,7 @@ from raysearch.testing.models import (
     key_digest,
     moves,
 )
-from raysearch.types import Allowance, AttemptId, Change, Job, Stage
+from raysearch.types import Allowance, AttemptId, Change, Stage
 from raysearch.worker import Worker, WorkerSpec
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), needs_bubblewrap]

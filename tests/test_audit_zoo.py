@@ -14,12 +14,13 @@ from evaluators.audit.ground import ground_of
 from evaluators.audit.signs import Sign
 from evaluators.audit.static import read_tree, static_signs
 from raysearch.config.targets import load_target, snapshot_target
+from raysearch.jobs import Job
 from raysearch.plugins import PluginSpec
 from raysearch.repository import Repository
 from raysearch.run.folder import RunFolder
 from raysearch.run.search import create
 from raysearch.seeds import number
-from raysearch.types import AttemptId, Commit, Job, Stage, Verdict
+from raysearch.types import AttemptId, Commit, Stage, Verdict
 from raysearch.worker import Worker, WorkerSpec
 
 CHEATS: Mapping[str, Mapping[str, Animal]] = {

@@ -14,12 +14,13 @@ from raysearch import budget
 from raysearch.engine import Engine
 from raysearch.errors import MutatorFault
 from raysearch.facts import AttemptOpened, Entry, Fact, JobFailed, Judged, Mutated, SessionOpened
+from raysearch.jobs import Job, Result
 from raysearch.protocols import View
 from raysearch.seeds import stream
 from raysearch.state import State
 from raysearch.testing.simulated import FakeClock, SimDisk, SimPool
 from raysearch.testing.world import World
-from raysearch.types import CandidateId, Change, Job, Limits, Plan, Proposal, Result, Stage, Step, Usage, Verdict
+from raysearch.types import CandidateId, Change, Limits, Plan, Proposal, Stage, Step, Usage, Verdict
 
 CALL_USD = 0.02
 PLAN = Plan((Step(Stage.JUDGE, "reviewer"), Step(Stage.BENCHMARK, "both")))

@@ -44,6 +44,7 @@ from raysearch.config.targets import load_target, snapshot_target
 from raysearch.engine import as_fact
 from raysearch.errors import ConfigError, Fault, Refused, TargetError, UserError
 from raysearch.facts import AttemptClosed, JobFailed
+from raysearch.jobs import Job
 from raysearch.ledger import read_journal
 from raysearch.protocols import Answer
 from raysearch.run.breakage import editable_files
@@ -51,7 +52,7 @@ from raysearch.run.folder import RunFolder
 from raysearch.run.search import create
 from raysearch.testing import rehearsal
 from raysearch.testing.audit import audit
-from raysearch.types import Brief, Candidate, Commit, Job, Outcome, Stage, Tree, Verdict
+from raysearch.types import Brief, Candidate, Commit, Outcome, Stage, Tree, Verdict
 
 CASE_S = 60.0
 """Far more than any case takes: one that does not end is told by its name."""

@@ -10,10 +10,11 @@ from rich.console import Console
 from test_sinks import JOB, Clock, told, watched
 
 from raysearch.facts import AttemptOpened, Entry
+from raysearch.jobs import Job
 from raysearch.sinks.frame import frame
 from raysearch.sinks.live import LiveView
 from raysearch.sinks.progress import Progress
-from raysearch.types import SEED, AttemptId, Job, Limits, Objective, Proposal, Stage
+from raysearch.types import SEED, AttemptId, Limits, Objective, Proposal, Stage
 
 
 def drawn(progress: Progress, width: int = 80, height: int = 23, notice: str = "") -> list[str]:

@@ -16,13 +16,14 @@ from toys import make_target
 from mutators.merge import Conflict, Merge, pieces
 from raysearch.config.targets import load_target, snapshot_target
 from raysearch.errors import MutatorFault
+from raysearch.jobs import Job
 from raysearch.plugins import PluginSpec, load
 from raysearch.repository import Repository
 from raysearch.run.folder import RunFolder
 from raysearch.run.search import create
 from raysearch.testing.conformance import MutatorConformance
 from raysearch.testing.workspace import FolderWorkspace
-from raysearch.types import AttemptId, Brief, Change, Commit, Inspiration, Job, Mutation, Stage
+from raysearch.types import AttemptId, Brief, Change, Commit, Inspiration, Mutation, Stage
 from raysearch.worker import Worker, WorkerSpec
 
 LINES = [f"line {number}\n" for number in range(12)]

@@ -14,6 +14,7 @@ from toys import make_target
 
 from raysearch.config.targets import load_target, snapshot_target
 from raysearch.errors import ConfigError, RunError, TimedOut, WorkerLost
+from raysearch.jobs import Job
 from raysearch.plugins import PluginSpec
 from raysearch.pools import ray as pool_module
 from raysearch.pools.ray import RayPool
@@ -22,7 +23,7 @@ from raysearch.protocols import Answer
 from raysearch.repository import Repository
 from raysearch.run.folder import RunFolder, sweep_scratch
 from raysearch.run.search import create
-from raysearch.types import AttemptId, Change, Job, Stage, Verdict
+from raysearch.types import AttemptId, Change, Stage, Verdict
 from raysearch.worker import WorkerSpec
 
 pytestmark = pytest.mark.ray

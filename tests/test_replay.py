@@ -20,10 +20,11 @@ from toys import make_target
 
 from raysearch.cli.replaying import Replay, ScaledClock
 from raysearch.facts import AttemptOpened, Entry, SessionOpened
+from raysearch.jobs import Job
 from raysearch.ledger import read_journal
 from raysearch.protocols import Sink
 from raysearch.sinks.progress import Progress
-from raysearch.types import SEED, AttemptId, Brief, Commit, Inspiration, Job, Limits, Proposal, Stage
+from raysearch.types import SEED, AttemptId, Brief, Commit, Inspiration, Limits, Proposal, Stage
 
 __all__ = ["call"]
 

@@ -26,6 +26,7 @@ from raysearch.facts import (
     RunEnded,
     SessionOpened,
 )
+from raysearch.jobs import Job, Result
 from raysearch.plugins import load
 from raysearch.pools.inline import InlinePool
 from raysearch.protocols import Answer, Policy, Pool, View
@@ -42,14 +43,12 @@ from raysearch.types import (
     CandidateId,
     Change,
     Commit,
-    Job,
     Limits,
     Measurement,
     Mutation,
     Outcome,
     Plan,
     Proposal,
-    Result,
     Stage,
     Step,
     Tree,

@@ -16,13 +16,14 @@ from journals import Journal, commit_of, lively
 
 from raysearch import views
 from raysearch.facts import AttemptClosed, Entry, SessionClosed
+from raysearch.jobs import Job
 from raysearch.sinks.fanout import Fanout
 from raysearch.sinks.files import AttemptFiles, BestBranch, ViewFiles, write
 from raysearch.sinks.lines import aligned, budget, describe, duration, number, one_line
 from raysearch.sinks.plain import LINES_MAX, PlainLines
 from raysearch.sinks.progress import Progress
 from raysearch.sinks.runlog import RunLog
-from raysearch.types import AttemptId, Job, Limits, Outcome, Stage
+from raysearch.types import AttemptId, Limits, Outcome, Stage
 
 
 class Clock:

@@ -25,6 +25,7 @@ from raysearch.facts import (
     SessionClosed,
     SessionOpened,
 )
+from raysearch.jobs import Job
 from raysearch.lifecycle import advance
 from raysearch.state import State
 from raysearch.testing.simulation import simulate
@@ -34,7 +35,6 @@ from raysearch.types import (
     Candidate,
     Change,
     Commit,
-    Job,
     Limits,
     Measurement,
     Mutation,

@@ -31,19 +31,18 @@ from raysearch.facts import (
     RunStarted,
     SessionOpened,
 )
+from raysearch.jobs import Job, Result
 from raysearch.protocols import View
 from raysearch.testing.simulated import DirectPool, FakeClock, SimDisk
 from raysearch.types import (
     CandidateId,
     Change,
     Commit,
-    Job,
     Limits,
     Measurement,
     Objective,
     Plan,
     Proposal,
-    Result,
     Stage,
     Step,
     Tree,

@@ -13,6 +13,7 @@ from raysearch.config.targets import load_target, snapshot_target
 from raysearch.engine import Engine
 from raysearch.errors import Fault
 from raysearch.facts import Entry, SessionOpened
+from raysearch.jobs import Job, Result
 from raysearch.ledger import FileLedger, read_journal
 from raysearch.plugins import PluginSpec, load
 from raysearch.pools.inline import InlinePool
@@ -25,7 +26,7 @@ from raysearch.run.search import Search, create, started
 from raysearch.testing.audit import audit
 from raysearch.testing.simulated import FakeClock, SimPool
 from raysearch.testing.twins import essences
-from raysearch.types import Job, Limits, Result, Stage
+from raysearch.types import Limits, Stage
 from raysearch.worker import Worker, WorkerSpec
 
 pytestmark = pytest.mark.ray

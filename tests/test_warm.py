@@ -25,6 +25,7 @@ from test_sandbox import needs_bubblewrap, reachable_python
 
 from raysearch.config.targets import load_target, snapshot_target
 from raysearch.errors import SandboxFault, TargetError
+from raysearch.jobs import Job
 from raysearch.plugins import PluginSpec
 from raysearch.process import Confinement, clean_environment, strays
 from raysearch.process.forked import ZYGOTE, Refused, Zygote
@@ -34,7 +35,7 @@ from raysearch.run.folder import RunFolder
 from raysearch.run.search import create
 from raysearch.sandbox import Mount, Sandbox, Warm, cgroups, describe, open_sandbox, opening, users, warmed
 from raysearch.target import SandboxLimits
-from raysearch.types import AttemptId, Job, Stage, Verdict
+from raysearch.types import AttemptId, Stage, Verdict
 from raysearch.worker import Worker, WorkerSpec
 
 NORMAL = SandboxLimits()

@@ -12,23 +12,12 @@ from toys import BENCHMARK, make_target
 
 from raysearch.config.targets import load_target, snapshot_target
 from raysearch.errors import EvaluatorFault, MutatorFault, Void
+from raysearch.jobs import CONFIRMATION, Job
 from raysearch.plugins import PluginSpec
 from raysearch.repository import Repository
 from raysearch.run.folder import RunFolder
 from raysearch.run.search import create
-from raysearch.types import (
-    CONFIRMATION,
-    SEED,
-    AttemptId,
-    Challenge,
-    Change,
-    Commit,
-    Contest,
-    Job,
-    Measurement,
-    Stage,
-    Verdict,
-)
+from raysearch.types import SEED, AttemptId, Challenge, Change, Commit, Contest, Measurement, Stage, Verdict
 from raysearch.worker import Worker, WorkerSpec
 
 TOYS = str(Path(__file__).with_name("toys.py"))

@@ -46,6 +46,12 @@ class Board:
         self._refusals = list(snapshot.refusals)
         self._named: dict[tuple[str, str], int] = {}
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both came of the same filings."""
+        return isinstance(other, Board) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment] # it changes
+
     @property
     def seq(self) -> int:
         """Of the latest filing."""

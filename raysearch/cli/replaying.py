@@ -15,10 +15,10 @@ from raysearch.cli.suggest import Command, as_json, runs_dir
 
 if TYPE_CHECKING:
     from raysearch.facts import Entry
+    from raysearch.jobs import Job
     from raysearch.sinks.live import LiveView
     from raysearch.sinks.plain import PlainLines
     from raysearch.sinks.progress import Progress
-    from raysearch.types import Job
 
 SLOWEST = 0.01
 """Times as fast as it was."""
@@ -122,8 +122,8 @@ class Replay:
     def _next_jobs(self, entry: Entry) -> Iterator[Job]:
         """What the driver handed out then: it is not in the journal, since it follows from it."""
         from raysearch.facts import SessionOpened
+        from raysearch.jobs import Job
         from raysearch.lifecycle import advance
-        from raysearch.types import Job
 
         number = getattr(entry.fact, "attempt", None)
         attempts = list(self._state.open) if isinstance(entry.fact, SessionOpened) else [number]

@@ -12,6 +12,7 @@ import msgspec
 from raysearch import views
 from raysearch.cli.chronicle import progress
 from raysearch.facts import Entry
+from raysearch.jobs import Job
 from raysearch.ledger import read_journal
 from raysearch.protocols import Sink
 from raysearch.run.folder import RunFolder
@@ -21,7 +22,6 @@ from raysearch.sinks.plain import PlainLines
 from raysearch.sinks.progress import Progress
 from raysearch.sinks.roundlog import RoundLogs
 from raysearch.sinks.runlog import RunLog
-from raysearch.types import Job
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -18,9 +18,9 @@ from raysearch.devices.leases import TIMEOUT_S, Lease, Request, aside, leased
 from raysearch.devices.locks import MACHINE_FOLDER, Locks
 from raysearch.devices.watch import QUIET_S
 from raysearch.errors import EvaluatorFault, Refused, Unevaluated, Void
+from raysearch.jobs import Job
 from raysearch.process import Hold
 from raysearch.process.hold import NOTHING
-from raysearch.jobs import Job
 from raysearch.types import Stage
 
 T = TypeVar("T")

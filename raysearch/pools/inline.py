@@ -6,8 +6,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from raysearch.jobs import Job
 from raysearch.protocols import Answer
-from raysearch.types import Job
 
 
 class Performer(Protocol):

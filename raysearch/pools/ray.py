@@ -27,9 +27,10 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # a worker wit
 import ray
 
 from raysearch.errors import Fault, RunError, TimedOut, WorkerLost
+from raysearch.jobs import Job
 from raysearch.pools.roles import Role, preflight
 from raysearch.protocols import Answer
-from raysearch.types import Job, Stage
+from raysearch.types import Stage
 from raysearch.worker import Worker, WorkerSpec
 
 LOCAL = "local"

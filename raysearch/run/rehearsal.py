@@ -16,23 +16,11 @@ from dataclasses import dataclass, field, replace
 
 from raysearch.errors import MutatorFault
 from raysearch.facts import AttemptClosed, Entry, JobFailed, Judged, Measured, Mutated, RunStarted
+from raysearch.jobs import Job, Result
 from raysearch.run.search import Search, plan_of
 from raysearch.seeds import stream
 from raysearch.target import Target
-from raysearch.types import (
-    SEED,
-    Change,
-    Commit,
-    Job,
-    Measurement,
-    Mutation,
-    Outcome,
-    Result,
-    Stage,
-    Tree,
-    Usage,
-    Verdict,
-)
+from raysearch.types import SEED, Change, Commit, Measurement, Mutation, Outcome, Stage, Tree, Usage, Verdict
 
 ADMITTED = 0.5
 """Share of attempts that pass, where nothing else is known."""

@@ -93,6 +93,9 @@ class WallClock:
     def monotonic(self) -> float:
         return time.monotonic()
 
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
 
 def drive(
     folder: RunFolder,

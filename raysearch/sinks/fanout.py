@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from raysearch.facts import Entry
+from raysearch.jobs import Job
 from raysearch.protocols import Sink
-from raysearch.types import Job
 
 TICK_S = 1.0
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 
 from raysearch.facts import AttemptClosed, AttemptOpened, Compared, Entry, JobFailed, Judged, Measured, Mutated
+from raysearch.jobs import Job
 from raysearch.repository import Repository
-from raysearch.types import AttemptId, Candidate, Commit, Job
+from raysearch.types import AttemptId, Candidate, Commit
 
 Clock = Callable[[], float]
 

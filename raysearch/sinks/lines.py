@@ -6,11 +6,16 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import assert_never
 
+from raysearch.board.types import Action, Filing
+from raysearch.consultation import Reply
 from raysearch.facts import (
     AttemptClosed,
     AttemptOpened,
     Compared,
+    ConsultationOpened,
+    Consulted,
     Fact,
+    Filed,
     JobFailed,
     Judged,
     Measured,
@@ -19,7 +24,10 @@ from raysearch.facts import (
     RunStarted,
     SessionClosed,
     SessionOpened,
+    Steered,
+    Unanswered,
 )
+from raysearch.steering import Command
 from raysearch.types import SEED, AttemptId, Candidate, Comparison, Contest, Limits, Measurement, Objective, Verdict
 
 METRICS_MAX = 6
@@ -200,6 +208,17 @@ def _describe(fact: Fact) -> str:  # noqa: PLR0912 - one case a fact
             return f"{name_of(attempt)} {stage} {plugin} broke: {fault}: {message}{again}{_work(fact)}"
         case AttemptClosed(attempt, outcome, reason):
             return f"{name_of(attempt)} {outcome}" + (f": {reason}" if reason else "")
+        case ConsultationOpened(number, question):
+            about = f"about {name_of(question.about)}; {question.brief.task}".rstrip("; ")
+            return f"?{number} {question.role} is asked {about}"
+        case Consulted(number, said):
+            return f"?{number} answered: {reply(said)}{_work(fact)}"
+        case Unanswered(number, reason):
+            return f"?{number} is not answered: {reason}"
+        case Filed(filing):
+            return f"board: {filed(filing)}"
+        case Steered(command):
+            return f"{command.sender or 'somebody'} says {command.kind}: {told(command)}".removesuffix(": ")
         case SessionClosed(reason):
             return f"session closed: {reason}"
         case RunEnded(reason):
@@ -208,7 +227,38 @@ def _describe(fact: Fact) -> str:  # noqa: PLR0912 - one case a fact
             assert_never(fact)
 
 
-def _work(fact: Mutated | Judged | Measured | Compared | JobFailed) -> str:
+def reply(said: Reply) -> str:
+    """The gist of a reply."""
+    parts = []
+    if said.decision is not None:
+        parts.append(
+            f"{'profile' if said.decision.profile else 'no profile'}: {said.decision.focus or said.decision.why}"
+        )
+    if said.task is not None:
+        back = "" if said.task.revert_to_round is None else f" (from round {said.task.revert_to_round})"
+        parts.append(f"{said.task.title}{back}")
+    if said.profile is not None:
+        parts += [f"{100 * found.share:.0f} % {found.component}" for found in said.profile.findings[:3]]
+    parts += [f"{level.name}: {metrics(level.measurements)}" for level in said.levels]
+    return "; ".join(filter(None, [*parts, *said.lessons, said.text]))
+
+
+def filed(filing: Filing) -> str:
+    """``create bug "first token is late"``, ``claim 7``."""
+    if filing.action is Action.CREATE:
+        return f"{filing.author.role} creates {filing.kind} {filing.title!r}"
+    return f"{filing.author.role}: {filing.action} {filing.issue or filing.name} {filing.text}".rstrip()
+
+
+def told(command: Command) -> str:
+    """What a command is about."""
+    if command.filing is not None:
+        return filed(command.filing)
+    limits = ", ".join(f"{name} {'none' if value is None else value}" for name, value in command.limits.items())
+    return limits or command.text
+
+
+def _work(fact: Mutated | Judged | Measured | Compared | JobFailed | Consulted) -> str:
     if isinstance(fact, Judged | Measured) and fact.reused_from is not None:
         return f" [known from {name_of(fact.reused_from)}]"
     return f" [{fact.took_s:.2f} s{' by ' + fact.worker if fact.worker else ''}]"

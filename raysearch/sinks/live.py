@@ -10,10 +10,10 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from raysearch.facts import Entry
+from raysearch.jobs import Job
 from raysearch.sinks.frame import frame
 from raysearch.sinks.lines import one_line
 from raysearch.sinks.progress import Progress
-from raysearch.types import Job
 
 
 def quiet() -> str:

@@ -6,9 +6,10 @@ import contextlib
 from typing import TextIO
 
 from raysearch.facts import AttemptClosed, Entry, RunEnded, SessionClosed, SessionOpened
+from raysearch.jobs import Job
 from raysearch.sinks.lines import budget, duration, metrics, name_of, number, one_line, origin
 from raysearch.sinks.progress import Closed, Progress
-from raysearch.types import Candidate, Job, Outcome
+from raysearch.types import Candidate, Outcome
 
 SUMMARY_EVERY_S = 30.0
 LINES_MAX = 20

@@ -12,7 +12,10 @@ from raysearch.facts import (
     AttemptClosed,
     AttemptOpened,
     Compared,
+    ConsultationOpened,
+    Consulted,
     Entry,
+    Filed,
     JobFailed,
     Judged,
     Measured,
@@ -21,8 +24,11 @@ from raysearch.facts import (
     RunStarted,
     SessionClosed,
     SessionOpened,
+    Steered,
+    Unanswered,
 )
-from raysearch.types import SEED, AttemptId, Candidate, CandidateId, Job, Limits, Measurement, Outcome, Stage
+from raysearch.jobs import Job
+from raysearch.types import SEED, AttemptId, Candidate, CandidateId, Limits, Measurement, Outcome, Stage
 
 RECENT_MAX = 50
 MEMBERS_MAX = 50
@@ -145,13 +151,15 @@ class Progress:
             case Judged(_, _, verdict, reused_from):
                 if verdict.usage is not None and reused_from is None:
                     self.cost_usd += verdict.usage.cost_usd
-            case Measured() | Compared():
+            case Consulted(_, reply):
+                self.cost_usd += reply.usage.cost_usd
+            case Measured() | Compared() | ConsultationOpened() | Unanswered() | Filed() | Steered():
                 pass
 
     def handed_out(self, job: Job) -> None:
         """A job has been given to the pool."""
         lane = self.lanes.get(job.attempt)
-        if lane is not None:
+        if lane is not None and job.consultation is None:
             self.lanes[job.attempt] = replace(
                 lane, since_s=self.clock(), stage=job.stage, plugin=job.plugin, try_number=job.try_number
             )

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TextIO
 
 from raysearch.facts import Entry
+from raysearch.jobs import Job
 from raysearch.sinks.lines import describe, name_of, one_line
-from raysearch.types import Job
 
 
 class RunLog:

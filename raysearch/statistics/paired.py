@@ -38,14 +38,14 @@ Verdict = Literal["better", "worse", "no_worthwhile_gain", "unsettled"]
 
 BETS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Slopes of the mixture, in units of the smallest gain over the spread."""
-WEIGHTS = (0.05, 0.5, 0.15, 0.1, 0.05, 0.03, 0.12)
+WEIGHTS = (0.05, 0.45, 0.15, 0.1, 0.06, 0.06, 0.13)
 """Of `BETS`, and last of `STEEPEST`."""
 LOG_WEIGHTS = tuple(math.log(weight) for weight in WEIGHTS)
 BET_MAX = 1.0
 STEEPEST = 2.0
 CLIP = 1.5
 """Beyond so many spreads a gap counts no more."""
-LEARN = 4
+LEARN = 3
 """Pairs from which a spread is first taken."""
 TINY = 0.1
 """The smallest gain over the spread where any gain is worth claiming."""

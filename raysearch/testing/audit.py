@@ -14,7 +14,10 @@ from raysearch.facts import (
     AttemptClosed,
     AttemptOpened,
     Compared,
+    ConsultationOpened,
+    Consulted,
     Entry,
+    Filed,
     JobFailed,
     Judged,
     Measured,
@@ -23,41 +26,13 @@ from raysearch.facts import (
     RunStarted,
     SessionClosed,
     SessionOpened,
+    Steered,
+    Unanswered,
 )
-from raysearch.types import (
-    CONFIRMATION,
-    Candidate,
-    Change,
-    Contest,
-    Job,
-    Limits,
-    Measurement,
-    Outcome,
-    Stage,
-    Verdict,
-)
-
-
-@dataclass(slots=True)
-class Dossier:
-    """What the journal says of one attempt."""
-
-    opened: AttemptOpened
-    opened_at_s: float
-    change: Change | None = None
-    results: dict[str, Verdict | tuple[Measurement, ...]] = field(default_factory=dict)
-    """By judge or benchmark, in the order in which they came."""
-    contests: dict[int, Contest] = field(default_factory=dict)
-    """By rival."""
-    confirmed: bool = False
-    tries: dict[tuple[Stage, str], int] = field(default_factory=dict)
-    fatal: bool = False
-    outcome: Outcome | None = None
-
-    @property
-    def refused(self) -> bool:
-        """Whether a gate said no."""
-        return any(isinstance(result, Verdict) and not result.passed for result in self.results.values())
+from raysearch.jobs import CONFIRMATION, Job
+from raysearch.testing.dossier import Dossier
+from raysearch.testing.questions import Questions
+from raysearch.types import Candidate, Limits, Measurement, Outcome, Stage, Verdict
 
 
 def audit(entries: Sequence[Entry], submitted: Sequence[tuple[int, Job]] = (), slack_s: float = 1.0) -> list[str]:
@@ -95,6 +70,7 @@ class Auditor:
     """Why nothing but a session may come next; empty while a driver is at work."""
     attempts: dict[int, Dossier] = field(default_factory=dict)
     open: set[int] = field(default_factory=set)
+    questions: Questions = field(default_factory=Questions)
     answers: dict[str, int] = field(default_factory=dict)
     """The attempt that answers for a tree: the first that came to it, unless that one broke or was given up."""
     admitted: set[str] = field(default_factory=set)
@@ -121,8 +97,16 @@ class Auditor:
                 self.session_run_s, self.failed_in_row = entry.run_s, 0
             case AttemptOpened():
                 self._opened(entry, fact)
+            case JobFailed() if fact.consultation is not None:
+                self._check(
+                    fact.consultation in self.questions.asked, entry, f"?{fact.consultation} broke, which is not open"
+                )
             case Mutated() | Judged() | Measured() | Compared() | JobFailed():
                 self._progress(entry, fact)
+            case ConsultationOpened() | Consulted() | Unanswered():
+                self._check(not (wrong := self.questions.read(fact, self.attempts, self.open)), entry, wrong)
+            case Filed() | Steered():
+                pass
             case AttemptClosed():
                 self._closed(entry, fact)
             case SessionClosed():
@@ -155,6 +139,8 @@ class Auditor:
     def submitted(self, job: Job) -> None:
         """A job was handed to a pool just now."""
         number = int(job.attempt)
+        if job.consultation in self.questions.asked:
+            return
         if number not in self.open:
             self.problems.append(f"{self.seq}: a job for attempt {number}, which is not open")
             return

@@ -9,6 +9,7 @@ from typing import cast
 
 from raysearch.engine import Engine
 from raysearch.facts import Entry, SessionOpened
+from raysearch.jobs import Job
 from raysearch.plugins import load
 from raysearch.pools.inline import InlinePool
 from raysearch.protocols import Answer, Policy, Pool
@@ -17,7 +18,7 @@ from raysearch.run.search import Search
 from raysearch.seeds import stream
 from raysearch.target import Target
 from raysearch.testing.simulated import FakeClock, SimDisk, SimPool, Span, answered
-from raysearch.types import AttemptId, Job, Outcome, Stage
+from raysearch.types import AttemptId, Outcome, Stage
 
 ATTEMPTS_MAX = 2000
 """Attempts rehearsed of a run that no limit ends."""

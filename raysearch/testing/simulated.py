@@ -14,9 +14,10 @@ from typing import Protocol
 from raysearch.codec import encode
 from raysearch.errors import Fault, LedgerError, OutOfSpace, TimedOut, WorkerLost
 from raysearch.facts import Entry
+from raysearch.jobs import Job, Result
 from raysearch.ledger import JOURNAL, FileLedger, read_lines, torn_tail
 from raysearch.protocols import Answer, Ledger
-from raysearch.types import Job, Result, Stage
+from raysearch.types import Stage
 
 
 class PowerCut(BaseException):

@@ -18,8 +18,9 @@ from typing import Protocol
 from raysearch.engine import Engine
 from raysearch.errors import LedgerError, RaysearchError
 from raysearch.facts import Entry, Fact, Mutated, RunEnded, SessionOpened
+from raysearch.jobs import Job
 from raysearch.plugins import load
-from raysearch.protocols import Policy, View
+from raysearch.protocols import Ask, Policy, View
 from raysearch.seeds import stream
 from raysearch.state import State
 from raysearch.testing.audit import audit
@@ -27,7 +28,7 @@ from raysearch.testing.brute import brute_frontier
 from raysearch.testing.scenario import Scenario, SessionPlan
 from raysearch.testing.simulated import FakeClock, Journal, Mishap, PowerCut, SimDisk, SimPool, Span
 from raysearch.testing.world import World
-from raysearch.types import AttemptId, CandidateId, Commit, Job, Outcome, Proposal, Stage
+from raysearch.types import AttemptId, CandidateId, Commit, Outcome, Stage
 
 STEPS_MAX = 20_000
 """A session that takes more steps than this does not end."""
@@ -58,7 +59,7 @@ class Asked:
 
     seq: int
     slots: int
-    proposals: tuple[Proposal, ...]
+    proposals: tuple[Ask, ...]
 
 
 @dataclass(slots=True)
@@ -73,7 +74,7 @@ class Witness:
     kept: dict[AttemptId, tuple[int, Commit]] = field(default_factory=dict)
     """Attempt to its ref, and the number of facts known when it was made."""
 
-    def ask(self, view: View, slots: int, rng: random.Random) -> Sequence[Proposal]:
+    def ask(self, view: View, slots: int, rng: random.Random) -> Sequence[Ask]:
         proposals = self.policy.ask(view, slots, rng)
         self.asked.append(Asked(view.seq, slots, tuple(proposals)))
         return proposals

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from raysearch.errors import EvaluatorFault, MutatorFault, SandboxFault
 from raysearch.facts import RunStarted
+from raysearch.jobs import Job, Result
 from raysearch.seeds import stream
 from raysearch.types import (
     Challenge,
@@ -15,12 +16,10 @@ from raysearch.types import (
     Commit,
     Comparison,
     Contest,
-    Job,
     Measurement,
     Mutation,
     Objective,
     Plan,
-    Result,
     Stage,
     Standing,
     Tree,

@@ -13,7 +13,10 @@ from raysearch.facts import (
     AttemptClosed,
     AttemptOpened,
     Compared,
+    ConsultationOpened,
+    Consulted,
     Entry,
+    Filed,
     JobFailed,
     Judged,
     Measured,
@@ -22,6 +25,8 @@ from raysearch.facts import (
     RunStarted,
     SessionClosed,
     SessionOpened,
+    Steered,
+    Unanswered,
 )
 from raysearch.types import SEED, AttemptId, Limits, Outcome, Usage
 from raysearch.views.rows import Row, milestone_row, opened, population_row, round_row, usage_row
@@ -65,6 +70,8 @@ class Projection:
     cost_usd: float = 0.0
     mutators: dict[str, Tally] = field(default_factory=dict)
     spending: Spending = field(default_factory=Spending)
+    asked: dict[int, str] = field(default_factory=dict)
+    """Questions under way, and the role that is asked."""
     traces: dict[AttemptId, list[Entry]] = field(default_factory=dict)
     """The entries of each attempt under way."""
     skyline: Skyline = field(default_factory=lambda: Skyline(()))
@@ -95,6 +102,10 @@ class Projection:
                 self.traces[attempt] = [entry]
             case AttemptClosed():
                 self._closed(entry, fact)
+            case ConsultationOpened() | Consulted() | Unanswered() | Filed() | Steered():
+                self._spoken(entry)
+            case JobFailed() if fact.consultation is not None:
+                self._spoken(entry)
             case Mutated() | Judged() | Measured() | Compared() | JobFailed():
                 trace = self._trace(fact.attempt)
                 trace.append(entry)
@@ -102,6 +113,27 @@ class Projection:
                 self._asked(entry, trace, usage)
                 self.cost_usd += usage.cost_usd
                 self._tally(trace).cost_usd += usage.cost_usd
+
+    def _spoken(self, entry: Entry) -> None:
+        """A question, its answer, a filing, a command."""
+        match entry.fact:
+            case ConsultationOpened(number, question):
+                self.asked[number] = question.role
+            case Consulted(number, reply):
+                self._answered(entry, number, self.asked.pop(number), reply.usage, entry.fact.took_s)
+            case JobFailed(consultation=int(number)):
+                self._answered(entry, number, self.asked[number], entry.fact.usage, entry.fact.took_s)
+            case Unanswered(number):
+                self.asked.pop(number, None)
+            case _:
+                pass
+
+    def _answered(self, entry: Entry, number: int, role: str, usage: Usage, took_s: float) -> None:
+        if used(usage):
+            self.cost_usd += usage.cost_usd
+            self.spending.asked(role, usage)
+            row = usage_row(entry, None, role, role, usage, took_s) | {"consultation": number}
+            self.usage_rows.append(msgspec.json.encode(row))
 
     def _asked(self, entry: Entry, trace: Sequence[Entry], usage: Usage) -> None:
         fact = entry.fact

@@ -80,9 +80,10 @@ def milestone_row(row: Row, trace: Sequence[Entry]) -> Row:
     return {**row, "summary": change.mutation.summary if change else ""}
 
 
-def usage_row(entry: Entry, attempt: AttemptId, role: str, plugin: str, usage: Usage, took_s: float) -> Row:
+def usage_row(entry: Entry, attempt: AttemptId | None, role: str, plugin: str, usage: Usage, took_s: float) -> Row:
     """A line of ``usage.jsonl``: what one job asked of models."""
-    return {"seq": entry.seq, "at_s": entry.at_s, "attempt": attempt, "role": role, "plugin": plugin} | {
+    row: Row = {"seq": entry.seq, "at_s": entry.at_s, "attempt": attempt, "role": role, "plugin": plugin}
+    return row | {
         "model": usage.model,
         "session": usage.session,
         "calls": usage.calls,

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from raysearch.facts import Compared, JobFailed, Judged, Measured, Mutated
-from raysearch.types import CONFIRMATION, Objective, Stage, Usage
+from raysearch.jobs import CONFIRMATION
+from raysearch.types import Objective, Stage, Usage
 from raysearch.views.rows import Row, usage_of
 
 
@@ -24,6 +25,11 @@ class Spending:
             key = role, plugin, usage.model
             self.by[key] = self.by.get(key, Usage()) + usage
         return usage
+
+    def asked(self, role: str, usage: Usage) -> None:
+        """Count what a consultation cost."""
+        key = role, role, usage.model
+        self.by[key] = self.by.get(key, Usage()) + usage
 
     def rows(self) -> list[Row]:
         """One row for each role, plug-in and model."""

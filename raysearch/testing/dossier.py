@@ -1,0 +1,30 @@
+"""The auditor's own record of an attempt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from raysearch.facts import AttemptOpened
+from raysearch.types import Change, Contest, Measurement, Outcome, Stage, Verdict
+
+
+@dataclass(slots=True)
+class Dossier:
+    """What the journal says of one attempt."""
+
+    opened: AttemptOpened
+    opened_at_s: float
+    change: Change | None = None
+    results: dict[str, Verdict | tuple[Measurement, ...]] = field(default_factory=dict)
+    """By judge or benchmark, in the order in which they came."""
+    contests: dict[int, Contest] = field(default_factory=dict)
+    """By rival."""
+    confirmed: bool = False
+    tries: dict[tuple[Stage, str], int] = field(default_factory=dict)
+    fatal: bool = False
+    outcome: Outcome | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Whether a gate said no."""
+        return any(isinstance(result, Verdict) and not result.passed for result in self.results.values())
