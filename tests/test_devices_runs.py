@@ -47,8 +47,8 @@ OBJECTIVE = '[[objective]]\nname = "near"\ndirection = "max"\nunit = "1"\nprimar
 ASKS = '[candidate]\neditable = ["x.txt"]\n[audit]\ntraced = false\n[resources.benchmark]\ncpus = {cpus}\n'
 FEW = ("--pool", "inline", "--set", "confirm.on=false", "--set", "audit.holdout=false", "--set", "audit.static=false")
 BURN = "while True: pass"
-PATIENCE_S = 280.0
-"""On a busy machine it takes a while until nobody disturbs."""
+PATIENCE_S = 500.0
+"""On a busy machine it may take a while until nobody disturbs."""
 
 
 def target(folder: Path, seconds: float, cpus: float = 1) -> Path:
@@ -124,9 +124,10 @@ def test_two_searches_never_measure_on_one_core_at_once(tmp_path: Path) -> None:
         assert conditions["cores"].startswith(str(inventory_core(cpu).number))
 
 
+@pytest.mark.timeout(PATIENCE_S + 60)
 def test_a_burner_in_mid_measurement_voids_it_and_it_is_repeated_when_that_has_gone(tmp_path: Path) -> None:
     cpu = last_cpu()
-    flags = (*FEW, "--max-candidates", "1", "--seed", "1")
+    flags = (*FEW, "--max-candidates", "1", "--seed", "1", "--set", f"devices.quiet_s={PATIENCE_S}")
     driver = Driver(target(tmp_path / "toy", 0.5), tmp_path / "runs", flags)
     driver.start()
     assert driver.wait_for(lambda: taken(cpu))

@@ -26,6 +26,7 @@ from raysearch.run.breakage import Broken, apply, broken, editable_files
 from raysearch.run.containment import probe
 from raysearch.run.findings import Finding, Standing, fail, failures, note, ok, warn
 from raysearch.run.folder import RunFolder, sweep_scratch
+from raysearch.run.leasing import tried_out
 from raysearch.run.noise import Noise, noise_of
 from raysearch.run.search import create
 from raysearch.sandbox import open_sandbox
@@ -324,7 +325,15 @@ class Trial:
     def _evaluate(self, stage: Stage, plugin: str, commit: Commit, seed: int | None = None) -> Answer:
         chosen = self.seed if seed is None else seed
         if chosen not in self._workers:
-            spec = WorkerSpec(self.folder.identity, chosen, self.folder.workspace, self.target, PLUGINS, self.sandbox)
+            spec = WorkerSpec(
+                self.folder.identity,
+                chosen,
+                self.folder.workspace,
+                self.target,
+                PLUGINS,
+                self.sandbox,
+                leasing=tried_out(self.target),
+            )
             self._workers[chosen] = Worker(spec)
         return self._workers[chosen].perform(Job(SEED, stage, plugin, commit, opened_at_s=time.time()))
 

@@ -13,7 +13,7 @@ from raysearch.config.layers import Configuration
 from raysearch.errors import ConfigError, PluginError, RunError, TargetError
 from raysearch.plugins import KINDS, available, check_packages
 from raysearch.pools.roles import Role, preflight
-from raysearch.run import machine
+from raysearch.run import leasing, machine
 from raysearch.run.automatic import expanded
 from raysearch.run.findings import Finding, fail, note, ok, warn
 from raysearch.run.search import Search
@@ -44,6 +44,7 @@ def examine(
     yield _packages()
     yield from machine.sandboxes(run.sandbox)
     yield from machine.devices()
+    yield from leasing.offered()
     yield from machine.agents()
     yield from machine.disks(Path(run.runs_dir))
     yield from machine.settings()
@@ -139,6 +140,8 @@ def _plan(configuration: Configuration, nodes: Nodes | None) -> Iterator[Finding
     what = f"target {target.name}, " if named else ""
     yield ok("configuration", f"{what}policy {search.policy.name}, mutators {names}")
     yield from placed(search, nodes)
+    if named:
+        yield leasing.wanted(search.leasing, target.objectives)
 
 
 def placed(search: Search, nodes: Nodes | None) -> Iterator[Finding]:
