@@ -47,6 +47,7 @@ HEED_S = 0.2
 """How often people's commands are looked for."""
 FILED_MAX, ASKED_MAX = 10_000, 100
 """So much may a policy file at one time, and ask in a row, before it proposes something."""
+NOTHING_MORE = "the policy has no more to ask"
 
 
 def never() -> str:
@@ -133,7 +134,7 @@ class Engine:
         elif limit and self._drained():
             self._abandon(limit)
         if not self.state.busy and (limit or not paused):
-            self._record(RunEnded(limit or self._limit() or "the policy has no more to ask"))
+            self._record(RunEnded(limit or self._limit() or self._over()))
             return
         answer = self.pool.next(POLL_S)
         if answer is not None:
@@ -144,6 +145,14 @@ class Engine:
             self.clock.sleep(POLL_S)
         elif self.clock.monotonic() - self._heard_s > self.state.limits.silence_s:
             raise Invariant(f"the pool answered nothing for {self.state.limits.silence_s:.0f} s")
+
+    def _over(self) -> str:
+        """Why the policy asks nothing more."""
+        over = getattr(self.policy, "over", None)
+        if over is None:
+            return NOTHING_MORE
+        with boundary(PluginError, f"policy {type(self.policy).__name__}: over()"):
+            return str(over(self.state)) or NOTHING_MORE
 
     def _limit(self) -> str:
         """The limit that has been reached, in words; empty if none has."""

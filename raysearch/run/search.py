@@ -22,6 +22,7 @@ from raysearch.devices.leases import on_cpus
 from raysearch.engine import Engine
 from raysearch.errors import LedgerError, RepositoryError, RunError, TargetError, boundary
 from raysearch.facts import RunStarted, SessionOpened
+from raysearch.inbox import Inbox
 from raysearch.ledger import FileLedger, RunLock
 from raysearch.loads import LADDER, LoadLevel
 from raysearch.plugins import PluginSpec, load
@@ -140,7 +141,8 @@ def drive(
         ledger = stack.enter_context(FileLedger(folder.journal))
         shown = sink(folder)
         stack.callback(shown.close)
-        engine = Engine(policy, pool, ledger, WallClock(), shown, stop, keep=_keeper(repository, lock))
+        told_by = Inbox(folder.path)
+        engine = Engine(policy, pool, ledger, WallClock(), shown, stop, _keeper(repository, lock), told_by)
         session = SessionOpened(0, search.limits, socket.gethostname(), os.getpid(), version("raysearch"))
         state = engine.run(start, session)
         repository.pack_refs()
