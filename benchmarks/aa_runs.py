@@ -35,15 +35,14 @@ from typing import ClassVar
 
 from aa_test import Tally, table
 
-from population.frontier import Frontier
 from population.policies.breeder import Breeder
 from raysearch.config.layers import Override, configure
-from raysearch.facts import AttemptClosed, Compared, Entry, Measured, RunStarted
+from raysearch.facts import AttemptClosed, Compared, Entry, Measured
 from raysearch.jobs import Job
 from raysearch.plugins import known_names
 from raysearch.protocols import Sink, View, Workspace
 from raysearch.run.start import start
-from raysearch.types import SEED, AttemptId, Brief, Mutation, Objective, Proposal
+from raysearch.types import SEED, AttemptId, Brief, Mutation, Proposal
 
 ARGUMENTS = """
     import argparse, json, math, pathlib, random, runpy, time
@@ -141,6 +140,10 @@ class FromTheBest(Breeder):
     def _child(self, _view: View, label: str, rng: random.Random, /) -> Proposal:
         return Proposal((self._frontier.members[0],), self._mutator(rng), Brief(), lineage=label)
 
+    def standing(self, attempt: AttemptId) -> bool:
+        """Whether it stands on the frontier."""
+        return attempt in self._frontier.members
+
 
 @dataclass
 class Record:
@@ -153,17 +156,15 @@ class Record:
     """Contests that ended as better, by kind."""
     pairs: dict[str, list[int]] = field(default_factory=dict)
     """Of contests, by kind."""
-    frontier: Frontier = field(default_factory=lambda: Frontier(()))
-    objectives: tuple[Objective, ...] = ()
+    frontier: FromTheBest = field(default_factory=lambda: FromTheBest(mutators=("Comment",)))
+    """Is told what the run's policy is told."""
     _measured: dict[AttemptId, float] = field(default_factory=dict)
     _met: dict[AttemptId, list[Compared]] = field(default_factory=dict)
 
     def told(self, entry: Entry) -> None:
         fact = entry.fact
-        if isinstance(fact, RunStarted):
-            self.objectives = fact.objectives
-            self.frontier = Frontier(fact.objectives)
-        elif isinstance(fact, Measured):
+        self.frontier.tell(fact)
+        if isinstance(fact, Measured):
             self._measured[fact.attempt] = sum(fact.measurements[0].samples)
         elif isinstance(fact, Compared):
             self._met.setdefault(fact.attempt, []).append(fact)
@@ -174,14 +175,11 @@ class Record:
         candidate = fact.candidate
         if candidate is None:
             sys.exit(f"attempt {fact.attempt} was {fact.outcome}: {fact.reason}")
-        entered = candidate.confirmed and self.frontier.insert(
-            fact.attempt, tuple(objective.sign * candidate.scores[objective.name] for objective in self.objectives)
-        )
         if fact.attempt == SEED:
             return
         kind = candidate.summary
         tally = self.tallies.setdefault(kind, Tally())
-        tally.admitted += entered
+        tally.admitted += self.frontier.standing(fact.attempt)
         took_s = self._measured.pop(fact.attempt)
         for met in self._met.pop(fact.attempt, []):
             took_s += 2 * met.contest.pairs * self.samples * met.contest.measurements[0].value
