@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from evaluators.call import VOID_STATUS
 from evaluators.results import CaseResult, MetricsResult, clean, read_metrics, read_verdict
@@ -51,27 +51,35 @@ class CommandBenchmark:
     """
 
     def measure(self, workspace: Workspace, rng: random.Random) -> Sequence[Measurement]:  # noqa: ARG002
-        completed = _run(workspace, workspace.target.benchmark)
-        blame = _blame(completed, workspace.target, workspace.target.benchmark, "measured")
-        if blame:
-            raise Refused(blame)
-        try:
-            _check_status(completed)
-            result = read_metrics(workspace.scratch / _RESULT)
-            if result.refused:
-                raise Refused(f"The benchmark refused it: {result.refused}")
-            _check_objectives(result, workspace.target.objectives)
-        except Void:
-            raise
-        except EvaluatorFault as fault:
-            raise _with_output(fault, "benchmark", completed) from None
-        return tuple(
-            Measurement(m.name, m.samples, m.unit, m.direction, {**result.conditions, **m.conditions})
-            for m in result.metrics
-        )
+        return measured(workspace)
 
 
-def _run(workspace: Workspace, evaluator: EvaluatorCommand) -> Completed:
+def measured(workspace: Workspace, environment: Mapping[str, str] | None = None) -> tuple[Measurement, ...]:
+    """One run of the target's benchmark, with these variables beside the target's own.
+
+    Raises what `CommandBenchmark` says.
+    """
+    completed = _run(workspace, workspace.target.benchmark, environment)
+    blame = _blame(completed, workspace.target, workspace.target.benchmark, "measured")
+    if blame:
+        raise Refused(blame)
+    try:
+        _check_status(completed)
+        result = read_metrics(workspace.scratch / _RESULT)
+        if result.refused:
+            raise Refused(f"The benchmark refused it: {result.refused}")
+        _check_objectives(result, workspace.target.objectives)
+    except Void:
+        raise
+    except EvaluatorFault as fault:
+        raise _with_output(fault, "benchmark", completed) from None
+    return tuple(
+        Measurement(m.name, m.samples, m.unit, m.direction, {**result.conditions, **m.conditions})
+        for m in result.metrics
+    )
+
+
+def _run(workspace: Workspace, evaluator: EvaluatorCommand, environment: Mapping[str, str] | None = None) -> Completed:
     result = workspace.scratch / _RESULT
     try:
         result.unlink(missing_ok=True)
@@ -89,7 +97,7 @@ def _run(workspace: Workspace, evaluator: EvaluatorCommand) -> Completed:
         [*evaluator.command, *(word for pair in arguments.items() for word in pair)],
         timeout_s=evaluator.timeout_s,
         cwd=cwd,
-        env={**workspace.target.environment, "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**workspace.target.environment, **(environment or {}), "PYTHONDONTWRITEBYTECODE": "1"},
     )
 
 

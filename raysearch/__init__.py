@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from raysearch.consultation import Consultation, Decision, Reply, Task
     from raysearch.errors import (
         ConfigError,
         EvaluatorFault,
@@ -23,7 +24,18 @@ if TYPE_CHECKING:
         UserError,
     )
     from raysearch.profile import Finding, Profile
-    from raysearch.protocols import Benchmark, Completed, Judge, Mutator, Policy, Profiler, Sink, View, Workspace
+    from raysearch.protocols import (
+        Benchmark,
+        Completed,
+        Consultant,
+        Judge,
+        Mutator,
+        Policy,
+        Profiler,
+        Sink,
+        View,
+        Workspace,
+    )
     from raysearch.target import Target, Tunable
 from raysearch.types import (
     SEED,
@@ -50,8 +62,9 @@ _HOME = {
         "ConfigError EvaluatorFault Fault LedgerError MutatorFault PluginError RaysearchError Refused RunError "
         "SandboxFault TargetError UserError"
     ),
+    "consultation": "Consultation Decision Reply Task",
     "profile": "Finding Profile",
-    "protocols": "Benchmark Completed Judge Mutator Policy Profiler Sink View Workspace",
+    "protocols": "Benchmark Completed Consultant Judge Mutator Policy Profiler Sink View Workspace",
     "target": "Target Tunable",
     "types": (
         "SEED AttemptId Brief Candidate CandidateId Case Commit Inspiration Limits Measurement Mutation "
@@ -70,6 +83,9 @@ __all__ = [
     "Commit",
     "Completed",
     "ConfigError",
+    "Consultant",
+    "Consultation",
+    "Decision",
     "EvaluatorFault",
     "Fault",
     "Finding",
@@ -90,12 +106,14 @@ __all__ = [
     "Proposal",
     "RaysearchError",
     "Refused",
+    "Reply",
     "RunError",
     "SandboxFault",
     "Sink",
     "Stage",
     "Target",
     "TargetError",
+    "Task",
     "Tunable",
     "Usage",
     "UserError",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from raysearch.board.types import Filing
 from raysearch.profile import Profile
 from raysearch.types import SEED, Brief, CandidateId, Measurement, Usage
 
@@ -92,4 +93,6 @@ class Reply:
     profile: Profile | None = None
     lessons: tuple[str, ...] = ()
     levels: tuple[Level, ...] = ()
+    filings: tuple[Filing, ...] = ()
+    """For the board of issues; the kernel holds them to what the role may file."""
     usage: Usage = Usage()

@@ -1,4 +1,4 @@
-"""The one door for policies, mutators, judges, benchmarks and profilers; the built-in ones come through it too.
+"""The one door for policies, mutators, judges, benchmarks, profilers, ...; the built-in ones come through it too.
 
 A plug-in is referred to by the name of an entry point in the group ``raysearch.<kind>``, by
 ``package.module:Class``, or by ``path/to/file.py:Class``. Its options are its constructor's parameters.
@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, g
 
 from raysearch.errors import PluginError, UserError, nearest
 
-Kind = Literal["policies", "mutators", "judges", "benchmarks", "profilers", "agents"]
+Kind = Literal["policies", "mutators", "judges", "benchmarks", "profilers", "consultants", "agents"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 METHODS: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
     "policies": {"ask": ("view", "slots", "rng"), "tell": ("fact",), "best": ("view",)},
@@ -32,6 +32,7 @@ METHODS: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
     "judges": {"judge": ("workspace", "brief", "rng")},
     "benchmarks": {"measure": ("workspace", "rng")},
     "profilers": {"profile": ("workspace", "focus", "rng")},
+    "consultants": {"consult": ("workspace", "brief", "rng")},
     "agents": {"ask": ("workspace", "call")},
 }
 OURS = ("population", "mutators", "evaluators")
@@ -155,6 +156,7 @@ _ONE: Mapping[Kind, str] = {
     "judges": "judge",
     "benchmarks": "benchmark",
     "profilers": "profiler",
+    "consultants": "consultant",
     "agents": "agent",
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -223,9 +224,13 @@ class Repository:
             raise RepositoryError(f"{self.path}: {error.filename}: {error.strerror}") from error
 
     def pack_refs(self) -> None:
-        """Gather loose refs into one file, so that a hundred thousand attempts stay quick to list."""
-        with contextlib.suppress(pygit2.GitError):  # an optimisation only
-            self._git.compress_references()
+        """Gather the attempts' loose refs into one file, so that a hundred thousand of them stay quick to list.
+
+        For the run's only driver. (libgit2 takes and gives back a lock for every ref: minutes for so many.)
+        """
+        home = Path(self._git.path)
+        with contextlib.suppress(OSError, ValueError):  # an optimisation only
+            _pack(home, home / "refs" / "tags")
 
     def attempts(self) -> Iterator[AttemptId]:
         """Numbers of the attempts that have a ref."""
@@ -251,6 +256,39 @@ def _link(path: Path, root: Path) -> Path:
     if not inside:
         raise Unfit(f"{path.name} is a link that leads outside the program, or in circles")
     return target
+
+
+PACKED_HEAD = b"# pack-refs with: peeled fully-peeled sorted \n"
+_LOOSE = re.compile(rb"[0-9a-f]{40}\n")
+
+
+def _pack(home: Path, tags: Path) -> None:
+    """Put the loose tags with numbers into git's packed refs. Raises OSError, and ValueError for a strange file of them.
+
+    The new file is on disk before a loose ref, which until then says the same, is removed.
+    """
+    loose = {name: (tags / name).read_bytes() for name in os.listdir(tags) if name.isdigit()}  # noqa: PTH208
+    lines: dict[bytes, bytes] = {}
+    if (home / "packed-refs").exists():
+        head, *entries = (home / "packed-refs").read_bytes().splitlines(keepends=True)
+        if head != PACKED_HEAD:
+            raise ValueError("packed in another way")
+        name = b""
+        for line in entries:
+            if not line.startswith(b"^"):  # which says where the tag before it leads
+                name = line[41:].rstrip(b"\n")
+            lines[name] = lines.get(name, b"") + line
+    packed = {f"refs/tags/{name}".encode(): text for name, text in loose.items() if _LOOSE.fullmatch(text)}
+    lines.update((name, text.rstrip(b"\n") + b" " + name + b"\n") for name, text in packed.items())
+    lock = home / "packed-refs.lock"
+    with lock.open("xb") as file:
+        file.writelines([PACKED_HEAD, *(lines[name] for name in sorted(lines))])
+        file.flush()
+        os.fsync(file.fileno())
+    lock.replace(home / "packed-refs")
+    for number, text in loose.items():
+        if _LOOSE.fullmatch(text):
+            (tags / number).unlink()
 
 
 def _oid(commit: Commit) -> pygit2.Oid:

@@ -22,6 +22,8 @@ class EvaluatorCommand:
     folder: Path
     timeout_s: float = 300.0
     digest: str = ""
+    heeds_load: bool = False
+    """Benchmark: whether it offers the load that ``RAYSEARCH_LOAD_RATE_PER_S`` and its fellows name."""
 
 
 @dataclass(frozen=True, slots=True)

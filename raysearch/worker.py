@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar, assert_never, cast
 
 from raysearch.config.integrity import Fingerprint, fingerprint, unchanged
+from raysearch.consultation import Reply
 from raysearch.contest import contest
 from raysearch.devices import Leasing, Measuring, Session
 from raysearch.errors import (
@@ -31,7 +32,7 @@ from raysearch.errors import (
 )
 from raysearch.jobs import Job, Result
 from raysearch.plugins import PluginSpec
-from raysearch.protocols import Answer, Benchmark, Judge, Mutator
+from raysearch.protocols import Answer, Benchmark, Consultant, Judge, Mutator
 from raysearch.repository import Repository, TooLarge, Unfit
 from raysearch.sandbox import Held, Sandbox, open_sandbox, warmed
 from raysearch.seeds import number, stream
@@ -59,6 +60,8 @@ class WorkerSpec:
     """Where what jobs leave (transcripts, profiles) is kept; nowhere if None."""
     min_effect: float = 0.02
     """Smallest gain worth claiming, as a share of the value, where two programs are measured in turns."""
+    consultants: Mapping[str, PluginSpec] = field(default_factory=dict)
+    """By role."""
     leasing: Leasing = Leasing()
     """Devices that measurements have to themselves."""
 
@@ -70,6 +73,7 @@ class Worker:
     spec: WorkerSpec
     name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
     _plugins: dict[tuple[Stage, str], object] = field(default_factory=dict, init=False)
+    _consultants: dict[str, object] = field(default_factory=dict, init=False)
     _stack: ExitStack = field(default_factory=ExitStack, init=False)
     _repository: Repository = field(init=False)
     _folder: Path = field(init=False)
@@ -100,7 +104,7 @@ class Worker:
             with boundary(MutatorFault if job.stage is Stage.MUTATE else EvaluatorFault, f"{job.stage} {job.plugin!r}"):
                 result = self._result(job)
         except Refused as no:
-            result = Verdict(False, str(no))
+            result = Verdict(False, str(no)) if job.consultation is None else Reply(str(no))
         except Unevaluated as fault:
             result = self._attributed(job, fault)
         except Fault as fault:
@@ -116,7 +120,7 @@ class Worker:
         """Whose doing it was: the program's where the evaluator is known to work, the evaluator's otherwise."""
         key = (job.stage, job.plugin)
         trust = self._trust.get(key, 0)
-        if job.attempt == SEED:
+        if job.attempt == SEED or job.consultation is not None:
             return fault
         if trust == 0:
             if self.spec.target.seed is None:
@@ -162,6 +166,8 @@ class Worker:
 
     def _performed(self, job: Job, rng: random.Random, sandbox: Sandbox, session: Session | None = None) -> Result:
         """Let a plug-in do it, in a workspace of its own."""
+        if job.consultation is not None:
+            return self._consulted(job, job.consultation, rng, sandbox)
         plugin = self._plugin(job.stage, job.plugin)
         asks_as = getattr(plugin, "seed_of", job.plugin)  # a judge may ask what another evaluator asked
         secret = 0 if job.stage is Stage.MUTATE else number(self.spec.seed, "evaluation", asks_as)
@@ -206,6 +212,23 @@ class Worker:
             measurements, told = _watched(session, lambda: plugin.measure(workspace, rng))
         found = checked_measurements(measurements, self.spec.target)
         return tuple(replace(m, conditions={**m.conditions, **told}) for m in found) if told else found
+
+    def _consulted(self, job: Job, consultation: int, rng: random.Random, sandbox: Sandbox) -> Reply:
+        """Let whoever has the role look at the program and answer. Raises Fault and Refused."""
+        role = job.plugin
+        if role not in self._consultants:
+            self._consultants[role] = self._entered(self.spec.consultants[role])
+        rng = stream(self.spec.seed, "consultation", role, consultation, job.try_number)
+        kept = None
+        if self.spec.artifacts is not None:
+            kept = self.spec.artifacts.parent / "consultations" / f"{consultation}-{role}-{job.try_number + 1}"
+        secret = number(self.spec.seed, "consultation", consultation)  # no judge and no benchmark draws the same inputs
+        place = (self._folder, self.spec.target, self._repository, sandbox, secret, kept, job.allowance, job.parents)
+        with checked_out(job.base, *place) as workspace, self._guarded(workspace):
+            reply = cast(Consultant, self._consultants[role]).consult(workspace, job.brief, rng)
+        if not isinstance(reply, Reply):
+            raise EvaluatorFault(f"consult() must return raysearch.Reply, not {type(reply).__name__}")
+        return reply
 
     def _contested(
         self, job: Job, challenge: Challenge, rng: random.Random, sandbox: Sandbox, session: Session | None = None
@@ -260,12 +283,12 @@ class Worker:
     def _plugin(self, stage: Stage, name: str) -> object:
         """Built at its first use; one that is a context manager is entered here, on the device it runs on."""
         if (stage, name) not in self._plugins:
-            spec = self.spec.plugins[stage, name]
-            plugin = spec.load()
-            if isinstance(plugin, AbstractContextManager):
-                plugin = self._stack.enter_context(plugin)
-            self._plugins[stage, name] = plugin
+            self._plugins[stage, name] = self._entered(self.spec.plugins[stage, name])
         return self._plugins[stage, name]
+
+    def _entered(self, spec: PluginSpec) -> object:
+        plugin = spec.load()
+        return self._stack.enter_context(plugin) if isinstance(plugin, AbstractContextManager) else plugin
 
     def _committed(self, job: Job, workspace: Checkout, mutation: Mutation) -> Change:
         """Commit what the mutator left, and say whether it kept to what it may change."""

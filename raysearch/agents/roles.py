@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -51,48 +51,56 @@ class Attack(ReplyForm):
     suspicions: Annotated[tuple[Suspicion, ...], Field(max_length=50)]
 
 
-class Direction(ReplyForm):
-    """Something that a search could try."""
+class TriageForm(ReplyForm):
+    """Whether to profile before the next task is planned."""
 
-    title: Line
-    change: Line
+    profile: bool
+    focus: Line = ""
     why: Line = ""
-    objective: Line = ""
 
 
-class Plan(ReplyForm):
-    """A planner's reply."""
+class TaskForm(ReplyForm):
+    """A planner's reply: see `raysearch.consultation.Task`."""
 
-    directions: Annotated[tuple[Direction, ...], Field(max_length=100)]
-
-
-class Finding(ReplyForm):
-    """Where a program spends its time."""
-
-    where: Line
-    what: Line
-    remedy: Line = ""
-    share: Annotated[float, Field(ge=0, le=1)] | None = None
-
-
-class Findings(ReplyForm):
-    """A profiler's reply."""
-
-    findings: Annotated[tuple[Finding, ...], Field(max_length=100)]
+    title: Annotated[str, Field(min_length=1, max_length=200)]
+    change: Annotated[str, Field(min_length=1, max_length=20_000)]
+    hypothesis: Line = ""
+    activation_evidence: Line = ""
+    falsifier: Line = ""
+    forecast: Line = ""
+    metric: Line = ""
+    minimum_gain: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    pass_criteria: Annotated[tuple[Line, ...], Field(max_length=30)] = ()
+    invariants: Annotated[tuple[Line, ...], Field(max_length=30)] = ()
+    skills: Annotated[tuple[Line, ...], Field(max_length=30)] = ()
+    revert_to_round: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    roadmap: Annotated[str, Field(max_length=20_000)] | None = None
 
 
-class Explanation(ReplyForm):
+class Issue(ReplyForm):
+    """For the board of issues."""
+
+    kind: Literal["bug", "feature", "perf"]
+    title: Annotated[str, Field(min_length=1, max_length=200)]
+    body: Line = ""
+    evidence: Line = ""
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+
+
+class Assessment(ReplyForm):
     """A performance evaluator's reply."""
 
     explanation: Line
     suspicious: Line = ""
     next: Line = ""
+    issues: Annotated[tuple[Issue, ...], Field(max_length=20)] = ()
 
 
 class Lessons(ReplyForm):
     """A lessons writer's reply."""
 
     lessons: Annotated[tuple[Line, ...], Field(max_length=100)]
+    direction: Line = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +115,8 @@ ROLES: Mapping[str, Role] = {
     "implementer": Role(Permission.EDIT),
     "judge": Role(Permission.READ, Review),
     "red_team": Role(Permission.READ, Attack),
-    "planner": Role(Permission.READ, Plan),
-    "profiler": Role(Permission.READ, Findings),
-    "performance_evaluator": Role(Permission.READ, Explanation),
+    "triage": Role(Permission.NONE, TriageForm),
+    "planner": Role(Permission.READ, TaskForm),
+    "performance_evaluator": Role(Permission.READ, Assessment),
     "lessons_writer": Role(Permission.NONE, Lessons),
 }

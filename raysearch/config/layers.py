@@ -261,7 +261,7 @@ def _anchored(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     agents = found.get("agents")
     if isinstance(agents, dict) and "prices" in agents:
         found["agents"] = {**agents, "prices": path(agents["prices"])}
-    for kind in ("mutator", "judge", "benchmark"):
+    for kind in ("mutator", "judge", "benchmark", "consultant"):
         tables = found.get(kind)
         if isinstance(tables, dict):
             found[kind] = {name: _with_references(table, reference, path) for name, table in tables.items()}

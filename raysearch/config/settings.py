@@ -239,6 +239,14 @@ class EvaluatorTable(MutatorTable):
     timeout_s: Seconds = 3600.0
 
 
+class ConsultantTable(EvaluatorTable):
+    """``[consultant.ROLE]``: whom a policy asks as ROLE; its options, and ``use`` where it is a class of one's own."""
+
+    on: bool = True
+    """Off: nobody is there to be asked."""
+    timeout_s: Seconds = 1800.0
+
+
 class RoleTable(Table):
     """``[roles.mutate]``, ``[roles.judge]``, ``[roles.benchmark]``: workers. Not given: the target's or plug-in's."""
 
@@ -282,6 +290,7 @@ class Settings(Table):
     mutator: dict[str, MutatorTable] = Field(default_factory=dict)
     judge: dict[str, EvaluatorTable] = Field(default_factory=dict)
     benchmark: dict[str, EvaluatorTable] = Field(default_factory=dict)
+    consultant: dict[str, ConsultantTable] = Field(default_factory=dict)
     roles: RolesTable = RolesTable()
     model_server: dict[str, ModelServerTable] = Field(default_factory=dict)
     """Models of one's own, by the name that agents call their server."""
@@ -308,7 +317,7 @@ class Settings(Table):
         }
         for name, row in self.prices.items():
             found["prices", name] = row.model_dump(exclude_none=True)
-        for kind in ("mutator", "judge", "benchmark"):
+        for kind in ("mutator", "judge", "benchmark", "consultant"):
             for name, table in getattr(self, kind).items():
                 found[kind, name] = table.model_dump()
         for role in ("mutate", "judge", "benchmark"):

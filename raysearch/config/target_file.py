@@ -48,6 +48,8 @@ def _words(value: Any) -> Any:
 class EvaluatorTable(Table):
     command: Annotated[Texts, BeforeValidator(_words)] = ()
     timeout_s: Seconds = 300.0
+    heeds_load: bool = False
+    """Of a benchmark: whether it offers the load that it is told."""
 
     @field_validator("command")
     @classmethod

@@ -137,7 +137,8 @@ def _evaluator(role: str, place: Path, root: Path, file: TargetFile, problems: l
         return EvaluatorCommand((), place)
     table = file.checker if role == "checker" else file.benchmark
     found = folders.evaluator(role, place, table, root, problems)
-    return EvaluatorCommand(found.command, found.folder, found.timeout_s)
+    heeds = table is not None and table.heeds_load
+    return EvaluatorCommand(found.command, found.folder, found.timeout_s, heeds_load=heeds)
 
 
 def _objective_text(path: Path, problems: list[str]) -> str:
@@ -294,7 +295,11 @@ def _target_toml(target: Target) -> str:
     blocks = [
         f"name = {written(target.name)}\n",
         *(
-            _table(f"[{role}]", {"command": command.command, "timeout_s": command.timeout_s})
+            _table(
+                f"[{role}]",
+                {"command": command.command, "timeout_s": command.timeout_s}
+                | ({"heeds_load": True} if command.heeds_load else {}),
+            )
             for role, command in (("checker", target.checker), ("benchmark", target.benchmark))
         ),
         _table("[candidate]", {"editable": target.editable, "program_mb_max": target.program_mb_max}),

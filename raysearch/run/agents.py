@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +19,6 @@ from raysearch.config.settings import MutatorTable, Settings
 from raysearch.errors import ConfigError
 from raysearch.plugins import Kind, PluginSpec, available, check, load
 from raysearch.run.serving import asks_server, on_server
-from raysearch.types import Stage
 
 CODING = "coding"
 """The mutator that asks an agent."""
@@ -143,20 +142,20 @@ def examine(configuration: Configuration, choice: Choice, plugin: type, offers: 
     load(cast(Kind, choice.kind), choice.reference, {**offers, **choice.options}, origins=origins)
 
 
-def require_at_hand(plugins: Mapping[tuple[Stage, str], PluginSpec], sandbox: str, here: bool) -> None:
+def require_at_hand(plugins: Iterable[PluginSpec], sandbox: str, here: bool) -> None:
     """Raise ConfigError where an agent lacks its program, its package or its key; ``sandbox`` is the one in use.
 
     Where workers are not ``here``, on this machine, nobody knows what they have.
     """
     problems = []
-    for (stage, name), spec in plugins.items() if here else ():
+    for spec in plugins if here else ():
         given = cast(Mapping[str, Any], spec.options)
-        if "agent" not in given:
+        if not given.get("agent"):
             continue
         hired = Hired(given["agent"], given.get("agent_options"), given.get("model", ""), given.get("effort", ""))
         reason = hired.lacking(sandbox)
         if reason:
-            problems.append(f"{'judge' if stage is Stage.JUDGE else 'mutator'} {name!r}: {reason}")
+            problems.append(f"{spec.kind.removesuffix('s')} {spec.name!r}: {reason}")
     if problems:
         raise ConfigError("\n".join(problems))
 

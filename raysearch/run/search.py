@@ -74,6 +74,10 @@ class Search:
     roles: Mapping[Stage, Role] = field(default_factory=dict)
     resources: Mapping[str, float] = field(default_factory=dict)
     sandbox: str = "auto"
+    consultants: Mapping[str, PluginSpec] = field(default_factory=dict)
+    """By role."""
+    asked: tuple[Step, ...] = ()
+    """The same roles: where they are answered, and in what time."""
     push_to: str = ""
     """Git repository that results are pushed to, if any."""
     servers: tuple[ServerSpec, ...] = ()
@@ -124,7 +128,11 @@ def drive(
         target = load_target(folder.target)
         policy = cast(Policy, load("policies", search.policy.reference, search.policy.options, offers=search.offers))
         sandbox = open_sandbox(search.sandbox, run=folder.identity).name  # proved here, before workers start
-        agents.require_at_hand(search.plugins, sandbox, search.pool != "ray" or search.address == "local")
+        agents.require_at_hand(
+            [*search.plugins.values(), *search.consultants.values()],
+            sandbox,
+            search.pool != "ray" or search.address == "local",
+        )
         repository = Repository(folder.workspace)
         repository.unlock()
         start = started(folder, search, target, repository)
@@ -199,6 +207,7 @@ def plan_of(search: Search, target: Target) -> Plan:
         environment=_environment(target),
         confirmation=search.confirmation,
         final=search.last,
+        consultants=search.asked,
     )
 
 
@@ -210,6 +219,7 @@ def _environment(target: Target) -> str:
 
 def _pool(folder: RunFolder, search: Search, target: Target, sandbox: str) -> Pool:
     plugins = pointed(search.plugins, folder)
+    consultants = pointed(search.consultants, folder)
     spec = WorkerSpec(
         folder.identity,
         search.seed,
@@ -218,6 +228,7 @@ def _pool(folder: RunFolder, search: Search, target: Target, sandbox: str) -> Po
         plugins,
         sandbox,
         artifacts=folder.attempts,
+        consultants=consultants,
         leasing=search.leasing,
     )
     if search.confirmation is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from inspect import signature
+from typing import TypeVar
 
 from raysearch.config.settings import MutatorTable, Settings
 from raysearch.errors import ConfigError, nearest
@@ -12,7 +13,6 @@ from raysearch.plugins import PluginSpec
 from raysearch.run.folder import RunFolder
 from raysearch.served.addresses import FILE
 from raysearch.served.spec import ServerSpec
-from raysearch.types import Stage
 
 SERVER, PLACE = "server", "server_file"
 """Options of an agent: the name of a model server, and the file that says where it is, which the run itself gives."""
@@ -69,7 +69,10 @@ def taken_by(agent: type) -> bool:
     return {SERVER, PLACE} <= set(signature(agent).parameters)
 
 
-def pointed(plugins: Mapping[tuple[Stage, str], PluginSpec], folder: RunFolder) -> dict[tuple[Stage, str], PluginSpec]:
+Key = TypeVar("Key")
+
+
+def pointed(plugins: Mapping[Key, PluginSpec], folder: RunFolder) -> dict[Key, PluginSpec]:
     """The same plug-ins, told where to look up the servers that their agents ask."""
     found = dict(plugins)
     for key, spec in plugins.items():

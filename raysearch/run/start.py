@@ -20,6 +20,7 @@ from raysearch.pools.roles import Role
 from raysearch.protocols import Sink
 from raysearch.run import agents, job, loops, named, serving
 from raysearch.run.automatic import expanded
+from raysearch.run.consultants import consultants
 from raysearch.run.folder import RunFolder
 from raysearch.run.leasing import leasing_of
 from raysearch.run.named import CHANGEABLE
@@ -151,6 +152,7 @@ def resolve(configuration: Configuration, target: Target) -> Search:
             if stage is Stage.JUDGE and getattr(found, "measures", False):
                 measuring.append(choice.name)
     roles = {stage: _role(settings, target, stage, wishes[stage]) for stage in Stage}
+    asked, asked_in = consultants(configuration, mutators)
     extra = [(Stage.JUDGE, c) for c in judges[1:]] + [(Stage.BENCHMARK, c) for c in benchmarks[1:]]
     assert settings.run.seed is not None, "drawn at the start"
     return Search(
@@ -161,6 +163,8 @@ def resolve(configuration: Configuration, target: Target) -> Search:
         steps=tuple((stage, choice.name, choice.timeout_s or 3600.0) for stage, choice in extra),
         first=_gates(first),
         last=_gates(last),
+        consultants=asked,
+        asked=asked_in,
         limits=_limits(settings),
         mutate_timeout_s=settings.limits.mutate_timeout_s,
         retries_max=settings.limits.retries_max,

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from raysearch.consultation import Level
 from raysearch.protocols import Workspace
 from raysearch.target import EvaluatorCommand, Target
 from raysearch.types import Brief, Inspiration, Objective
@@ -90,9 +91,34 @@ def told(workspace: Workspace, brief: Brief, judges: Sequence[str] = ("accuracy"
         "parents": [standing(target.objectives, parent) for parent in brief.parents],
         "profile": capped(brief.profile, TEXT_CHARS),
         "frontier": table(target.objectives, brief),
+        "messages": [capped(message, TEXT_CHARS) for message in brief.messages],
         "inspirations": others(workspace, brief.inspirations),
         "tradeoffs": [] if brief.frontier else tradeoffs(target.objectives, brief.inspirations),
     }
+
+
+def consulted(workspace: Workspace, brief: Brief) -> dict[str, object]:
+    """The values of the prompt of whoever is asked about a program; ``brief.task`` is the question."""
+    target = workspace.target
+    return {
+        **goal(target),
+        "question": capped(brief.task, 4 * TEXT_CHARS),
+        "lessons": [capped(lesson, TEXT_CHARS) for lesson in brief.lessons],
+        "memory": capped(brief.memory, 4 * TEXT_CHARS),
+        "parents": [standing(target.objectives, parent) for parent in brief.parents],
+        "profile": capped(brief.profile, TEXT_CHARS),
+        "frontier": table(target.objectives, brief),
+        "messages": [capped(message, TEXT_CHARS) for message in brief.messages],
+    }
+
+
+def rows(levels: Sequence[Level]) -> list[str]:
+    """What was measured under each load, a line for each metric."""
+    return [
+        f"{level.name}: {m.name} {m.value:.6g} {m.unit} (median of {len(m.samples)}, {m.goal} is better)"
+        for level in levels
+        for m in level.measurements
+    ]
 
 
 def standing(objectives: Sequence[Objective], parent: Inspiration) -> Standing:

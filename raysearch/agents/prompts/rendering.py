@@ -14,7 +14,7 @@ from raysearch.errors import RaysearchError, nearest
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-ROLES = ("implementer", "judge", "red_team", "planner", "profiler", "performance_evaluator", "lessons_writer")
+ROLES = ("implementer", "judge", "red_team", "triage", "planner", "performance_evaluator", "lessons_writer")
 Backend = Literal["", "cpu", "cuda", "metal", "rocm"]
 Modality = Literal[
     "",

@@ -1,0 +1,1 @@
+"""Whom policies ask: those who think, and those who measure."""
