@@ -2,8 +2,9 @@
 
 The members are candidates whose claims were settled, and of which none is dominated by another. A newcomer that may be
 better than all of them somewhere meets the nearest in a contest of interleaved pairs (`raysearch.statistics`), then
-others that it leads by little. What is worse beyond its noise meets nobody. A lead in an objective that is
-deterministic is certain, and needs no contest.
+others that it leads by little. What is worse beyond its noise meets nobody, unless that noise is of long ago or of
+another machine: a contest measures both sides anew. A lead in an objective that is deterministic is certain, and needs
+no contest.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from raysearch.statistics.claims import spread as robust_spread
 from raysearch.statistics.discovery import level
@@ -27,6 +28,13 @@ from raysearch.types import (
     Objective,
 )
 
+AGED = 20
+"""A member that so many newcomers came after has old measurements, by which..."""
+AGED_MARGIN = 2.0
+"""...only those are dismissed that seem worse by so many standard deviations more."""
+MACHINE = ("machine", "cpu", "gpu")
+"""Conditions that must be the same for measurements to be compared."""
+
 
 @dataclass(slots=True)
 class Members:
@@ -35,6 +43,10 @@ class Members:
     candidates: dict[CandidateId, Candidate] = field(default_factory=dict)
     contests: int = 0
     won: int = 0
+    newcomers: int = 0
+    """Candidates that asked for a place, won or not."""
+    measured_at: dict[CandidateId, int] = field(default_factory=dict)
+    """How many newcomers there had been when a member was measured last."""
 
     def join(self, candidate: Candidate, objectives: Sequence[Objective]) -> None:
         """Take in a candidate unless a member is nowhere worse; members that are nowhere better leave."""
@@ -46,8 +58,33 @@ class Members:
             return
         for number, old in held.items():
             if _covers(new, old, objectives):
-                del self.candidates[number]
+                del self.candidates[number], self.measured_at[number]
         self.candidates[candidate.id] = candidate
+        self.measured_at[candidate.id] = self.newcomers
+
+    def aged(self, number: CandidateId) -> bool:
+        """Whether a member was measured long ago."""
+        return self.newcomers - self.measured_at[number] >= AGED
+
+    def remeasured(
+        self, number: CandidateId, fresh: Sequence[Measurement], objectives: Sequence[Objective]
+    ) -> Candidate | None:
+        """Believe ``fresh`` of a member, and return it as it is now.
+
+        None, and nothing changes, where it is no member, or one of the others would leave or throw it out: what was
+        measured at different times differs by the machine's mood as well, and that is for contests to decide.
+        """
+        member = self.candidates.get(number)
+        if member is None or not fresh:
+            return None
+        named = {m.name: m for m in fresh}
+        again = replace(member, measurements=tuple(named.get(m.name, m) for m in member.measurements))
+        others = [other.scores for other in self.candidates.values() if other.id != number]
+        if any(_covers(o, again.scores, objectives) or _covers(again.scores, o, objectives) for o in others):
+            return None
+        self.candidates[number] = again
+        self.measured_at[number] = self.newcomers
+        return again
 
 
 def _covers(one: Mapping[str, float], other: Mapping[str, float], objectives: Sequence[Objective]) -> bool:
@@ -69,8 +106,10 @@ def challenge(
     if any(contest.verdict != "better" for contest in contests.values()) or len(contests) >= plan.rivals_max:
         return None
     own = latest(measurements, contests)
-    if any(_hopeless(own, member, objectives, plan.margin) for member in members.candidates.values()):
-        return None
+    for number, member in members.candidates.items():
+        margin = plan.margin + AGED_MARGIN * members.aged(number)
+        if not _elsewhere(own, member) and _hopeless(own, member, objectives, margin):
+            return None
     leads = {
         number: _lead(own, member, objectives)
         for number, member in members.candidates.items()
@@ -135,6 +174,13 @@ def _gap(own: Sequence[Measurement], member: Candidate, objective: Objective) ->
         return math.inf  # certain, however small
     scale = max(abs(value), abs(other)) / 2
     return gap / scale if scale else 0.0
+
+
+def _elsewhere(own: Sequence[Measurement], member: Candidate) -> bool:
+    """Whether the two were measured on different machines, as far as they say on which."""
+    theirs = {m.name: m.conditions for m in member.measurements}
+    both = [(m.conditions, theirs.get(m.name, {})) for m in own]
+    return any(one[key] != other[key] for one, other in both for key in MACHINE if key in one and key in other)
 
 
 def _hopeless(own: Sequence[Measurement], member: Candidate, objectives: Sequence[Objective], margin: float) -> bool:

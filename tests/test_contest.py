@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -133,6 +134,46 @@ def test_the_nearest_member_is_met_first_then_the_next() -> None:
     far = candidate(3, 210.0, 19.0)
     assert challenged(members, far, {CandidateId(2): Contest("better", (), far.measurements, 4)}, *axes) is None
     assert confirming.settled(members, axes, own.measurements, {CandidateId(2): won, CandidateId(1): won})
+
+
+def again(*values: float, **conditions: str) -> tuple[Measurement, ...]:
+    axes = zip((SPEED, SIZE), values, strict=False)
+    return tuple(Measurement(o.name, (value,), o.unit, o.goal, conditions) for o, value in axes)
+
+
+def test_what_was_measured_again_is_believed_unless_it_throws_somebody_out() -> None:
+    members, axes = Members(), (SPEED, SIZE)
+    members.join(candidate(1, 100.0, 10.0), axes)
+    members.join(candidate(2, 110.0, 20.0), axes)
+    now = members.remeasured(CandidateId(2), again(104.0, 20.0), axes)
+    assert now is not None
+    assert now.scores == members.candidates[CandidateId(2)].scores == {"speed": 104.0, "size": 20.0}
+    assert members.remeasured(CandidateId(2), again(99.0, 20.0), axes) is None  # 1 would be nowhere worse
+    assert members.remeasured(CandidateId(2), again(101.0, 9.0), axes) is None  # it would be nowhere worse than 1
+    assert members.remeasured(CandidateId(3), again(1.0, 1.0), axes) is None
+    assert members.remeasured(CandidateId(2), (), axes) is None
+    assert {c.scores["speed"] for c in members.candidates.values()} == {100.0, 104.0}
+
+
+def test_an_old_measurement_dismisses_less() -> None:
+    members, noisy_axis = Members(), Objective("speed", "max", noise=0.05)
+    members.join(candidate(0, 100.0), (noisy_axis,))
+    worse = candidate(1, 85.0)
+    assert challenged(members, worse, {}, noisy_axis) is None
+    members.newcomers += 100
+    assert challenged(members, worse, {}, noisy_axis) == 0
+    assert challenged(members, candidate(1, 70.0), {}, noisy_axis) is None
+    members.remeasured(CandidateId(0), again(99.0), (noisy_axis,))
+    assert challenged(members, worse, {}, noisy_axis) is None
+
+
+def test_another_machine_dismisses_nobody() -> None:
+    members, plan = Members(), Confirmation()
+    members.join(replace(candidate(0, 100.0), measurements=again(100.0, machine="a")), (SPEED,))
+    for machine, meets in (("a", False), ("b", True)):
+        found = confirming.challenge(plan, members, (SPEED,), again(50.0, machine=machine), {})
+        assert (found is not None) == meets
+    assert confirming.challenge(plan, members, (SPEED,), again(50.0), {}) is None
 
 
 @given(st.lists(st.tuples(st.floats(1, 100), st.floats(1, 100)), min_size=1, max_size=30))
