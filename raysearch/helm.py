@@ -1,4 +1,4 @@
-"""What people have told the run: a part of its state."""
+"""What people have told the run, and what was filed on its board: parts of its state."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from raysearch.board.board import Board
 from raysearch.board.types import Refusal
 from raysearch.errors import require
+from raysearch.facts import Consulted, Entry, Filed, JobFailed, Judged, Mutated, SessionOpened, Steered
 from raysearch.steering import Command, Receipt, Steer, changed, fault
 from raysearch.types import Limits
 
@@ -76,3 +77,19 @@ class Helm:
     def said_to(self, role: str, lineage: str) -> tuple[str, ...]:
         """Messages for agents of ``role`` at work on ``lineage``, newest last."""
         return tuple(m.text for m in self.messages if m.concerns(role, lineage))[-MESSAGES_MAX:]
+
+
+def heard(entry: Entry, helm: Helm, board: Board) -> None:
+    """Fold in what was told and filed with one entry; most have nothing of the kind."""
+    match entry.fact:
+        case SessionOpened(session, limits):
+            helm.session(limits, first=session == 1)
+        case Steered(command):
+            helm.steered(command, entry.seq, board)
+        case Filed(filing):
+            board.apply(filing, entry.seq)
+        case Mutated() | Judged() | JobFailed() | Consulted():
+            for filing in entry.fact.filings:
+                board.apply(filing, entry.seq)
+        case _:
+            pass

@@ -151,12 +151,12 @@ class Blind(Engine):
 
     @contextmanager
     def _misled(self) -> Iterator[None]:
-        limits = self.state.limits
-        self.state.limits = self.seen(limits)
+        limits = self.state.helm.limits
+        self.state.helm.limits = self.seen(limits)
         try:
             yield
         finally:
-            self.state.limits = limits
+            self.state.helm.limits = limits
 
 
 @bug("limit on attempts")

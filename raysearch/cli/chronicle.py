@@ -28,7 +28,7 @@ def _lines(run: Projection) -> Iterator[str]:
     yield ""
     yield f"Target {start.target}: {', '.join(map(objective, start.objectives))}."
     counts = ", ".join(f"{run.counts[outcome]} {outcome}" for outcome in Outcome)
-    state = f"ended: {run.stopped_by}" if run.ended else run.stopped_by or "under way"
+    state = f"ended: {run.stopped_by}" if run.ended else run.stopped_by or ("paused" if run.paused else "under way")
     yield f"{run.attempts} attempts: {counts}. {duration(run.run_s)}, ${run.cost_usd:.2f}. {one_line(state)}."
     yield ""
     yield "## The frontier"

@@ -18,7 +18,6 @@ from raysearch.cli.suggest import Choice, Command, Group, as_json, runs_dir
 if TYPE_CHECKING:
     from raysearch.run.folder import RunFolder
 
-DOCUMENT = "issues.json"
 KINDS = ("bug", "feature", "perf")
 STATUSES = ("open", "in_progress", "done", "blocked", "closed")
 Row = Mapping[str, Any]
@@ -39,22 +38,18 @@ class Chosen:
         return RunFolder.find(self.run, Path(self.runs_dir))
 
     def board(self) -> Row:
-        """The board as the driver last wrote it. Raises RunError."""
+        """What ``issues.json`` holds, as of now: from the journal itself. Raises RunError and LedgerError."""
         import msgspec
 
-        from raysearch.errors import RunError
-        from raysearch.views import SCHEMA
+        from raysearch.board.board import Board
+        from raysearch.helm import Helm, heard
+        from raysearch.ledger import read_journal
+        from raysearch.views import issues
 
-        path = self.folder.path / DOCUMENT
-        try:
-            document = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-        except FileNotFoundError:
-            return {"schema": SCHEMA, "run": self.folder.name, "seq": 0, "queue": [], "refused": [], "issues": []}
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise RunError(f"{path} cannot be read: {error}; the driver writes it again when it goes on") from error
-        if document.get("schema") != SCHEMA:
-            raise RunError(f"{path} was written by another raysearch: it is of schema {document.get('schema')!r}")
-        return document
+        folder, helm, board = self.folder, Helm(), Board()
+        for entry in read_journal(folder.journal):
+            heard(entry, helm, board)
+        return msgspec.json.decode(b"".join(issues(board, folder.name)), type=dict[str, Any])
 
 
 @click.group("issues", cls=Group, invoke_without_command=True, subcommand_metavar="[COMMAND]")

@@ -41,7 +41,8 @@ class OpenedRun:
         if run.ended:
             return f"over: {run.stopped_by}"
         if owner is not None and (owner.host != socket.gethostname() or _alive(owner.pid)):
-            return f"driven by process {owner.pid} on {owner.host}"
+            paused = f"; paused: `raysearch unpause {self.folder.name}` lets it go on" if run.paused else ""
+            return f"driven by process {owner.pid} on {owner.host}{paused}"
         why = run.stopped_by or "its driver is gone"
         return f"stopped: {why}. Go on with: {resume_hint(self.folder)}"
 

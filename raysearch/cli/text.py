@@ -19,7 +19,7 @@ from raysearch.sinks.lines import (
     verdict,
 )
 from raysearch.types import Brief, Candidate, Inspiration, Objective, Outcome, Verdict
-from raysearch.views import Projection, gain, mutators, per_dollar, primary_of
+from raysearch.views import Projection, counts, gain, mutators, per_dollar, primary_of
 
 LABEL = 11
 CASES_MAX = 10
@@ -55,7 +55,7 @@ def run_page(run: Projection, where: str, standing: str, rows_max: int = 20) -> 
     start = run.started
     if start is None:
         return line("run", f"{where}: nothing has happened yet")
-    counts = ", ".join(f"{run.counts[outcome]} {outcome}" for outcome in Outcome)
+    ends = ", ".join(f"{run.counts[outcome]} {outcome}" for outcome in Outcome)
     members = run.skyline.top(rows_max)
     more = f", the first {rows_max}" if len(run.skyline) > rows_max else ""
     parts = [
@@ -63,7 +63,8 @@ def run_page(run: Projection, where: str, standing: str, rows_max: int = 20) -> 
         line("target", f"{start.target}, {', '.join(map(objective, start.objectives))}; seed {start.seed}"),
         line("began", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.began_at_s))),
         line("state", standing),
-        line("attempts", f"{run.attempts}: {counts}; {len(run.traces)} under way"),
+        line("attempts", f"{run.attempts}: {ends}; {len(run.traces)} under way"),
+        *_board(run),
         line("spent", f"{duration(run.run_s)}, {_money(run.cost_usd)}; budget {budget(run.limits)}"),
         "",
         f"frontier: {len(run.skyline)}{more}",
@@ -76,6 +77,11 @@ def run_page(run: Projection, where: str, standing: str, rows_max: int = 20) -> 
     if run.recent:
         parts += ["", "closed last", _recent(run)]
     return "\n".join(parts)
+
+
+def _board(run: Projection) -> list[str]:
+    there = {status.replace("_", " "): count for status, count in counts(run.board).items() if count}
+    return [line("issues", ", ".join(f"{count} {status}" for status, count in there.items()))] if there else []
 
 
 def _mutators(run: Projection) -> str:

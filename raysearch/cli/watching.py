@@ -37,6 +37,7 @@ def documents(run: views.Projection) -> Mapping[str, Iterable[bytes]]:
     found: dict[str, Iterable[bytes]] = {
         "population.json": views.population(run),
         "rounds.json": views.rounds(run),
+        "issues.json": views.issues(run.board, run.started.run if run.started else ""),
         "state.json": [msgspec.json.format(msgspec.json.encode(views.summary(run))), b"\n"],
         PROGRESS: progress(run),
     }

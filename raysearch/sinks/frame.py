@@ -136,6 +136,10 @@ def _counts(progress: Progress) -> Text:
         parts.append((f"  {progress.faults} faults", "red"))
     if progress.cost_usd:
         parts.append(f"  ${progress.cost_usd:.2f}")
+    if progress.issues:
+        parts.append(f"  {progress.issues} {'issues' if progress.issues > 1 else 'issue'} open")
+    if progress.paused:
+        parts.append(("  paused", "bold yellow"))
     return _line(parts)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from typing import TextIO
 
-from raysearch.facts import AttemptClosed, Entry, RunEnded, SessionClosed, SessionOpened
+from raysearch.facts import AttemptClosed, Entry, RunEnded, SessionClosed, SessionOpened, Steered
 from raysearch.jobs import Job
-from raysearch.sinks.lines import budget, duration, metrics, name_of, number, one_line, origin
+from raysearch.sinks.lines import budget, describe, duration, metrics, name_of, number, one_line, origin
 from raysearch.sinks.progress import Closed, Progress
 from raysearch.types import Candidate, Outcome
 
@@ -33,9 +33,12 @@ class PlainLines:
         progress.told(entry)
         fact = entry.fact
         if isinstance(fact, SessionOpened):
-            self._say(f"{self._title()}; budget {budget(fact.limits)}; lanes {fact.limits.open_max}")
+            limits = progress.limits
+            self._say(f"{self._title()}; budget {budget(limits)}; lanes {limits.open_max}")
         elif isinstance(fact, AttemptClosed):
             self._closed(progress.recent[-1])
+        elif isinstance(fact, Steered):
+            self._say(f"------ {describe(fact)}: {one_line(progress.helm.receipts[fact.command.id].text)}")
         elif isinstance(fact, SessionClosed | RunEnded):
             self._summary()
             self._say(f"{'over' if isinstance(fact, RunEnded) else 'stopped'}: {one_line(fact.reason)}")
@@ -85,6 +88,10 @@ class PlainLines:
             parts.append(f"${progress.cost_usd:.2f}")
         if progress.members:
             parts.append(f"frontier {progress.frontier_size}, best {self._best(progress.members[0])}")
+        if progress.issues:
+            parts.append(f"{progress.issues} {'issues' if progress.issues > 1 else 'issue'} open")
+        if progress.paused:
+            parts.append("paused")
         if self._hidden:
             parts.append(f"{self._hidden} lines left out")
             self._hidden = 0

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from raysearch.board.board import Board
+from raysearch.board.types import Status
 from raysearch.facts import (
     AttemptClosed,
     AttemptOpened,
@@ -27,6 +29,7 @@ from raysearch.facts import (
     Steered,
     Unanswered,
 )
+from raysearch.helm import Helm, heard
 from raysearch.jobs import Job
 from raysearch.types import SEED, AttemptId, Candidate, CandidateId, Limits, Measurement, Outcome, Stage
 
@@ -83,7 +86,9 @@ class Progress:
     clock: Callable[[], float] = time.monotonic
     started: RunStarted | None = None
     session: int = 0
-    limits: Limits = Limits()
+    helm: Helm = field(default_factory=Helm)
+    """What people have told the run."""
+    board: Board = field(default_factory=Board)
     attempts: int = 0
     counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
     faults: int = 0
@@ -99,6 +104,21 @@ class Progress:
     _run_s: float = 0.0
     _heard_s: float = 0.0
     _session_from: tuple[float, int] = (0.0, 0)
+
+    @property
+    def limits(self) -> Limits:
+        """In force."""
+        return self.helm.limits
+
+    @property
+    def paused(self) -> bool:
+        """Whether a driver is at work, and hands nothing out."""
+        return self.helm.paused and not self.over
+
+    @property
+    def issues(self) -> int:
+        """Open ones, and those in somebody's hands."""
+        return sum(1 for _ in self.board.having(Status.OPEN, Status.IN_PROGRESS))
 
     @property
     def closed(self) -> int:
@@ -127,11 +147,12 @@ class Progress:
     def told(self, entry: Entry) -> None:
         fact = entry.fact
         self._run_s, self._heard_s = max(self._run_s, entry.run_s), self.clock()
+        heard(entry, self.helm, self.board)
         match fact:
             case RunStarted():
                 self.started = fact
-            case SessionOpened(session, limits):
-                self.session, self.limits, self.over = session, limits, ""
+            case SessionOpened(session):
+                self.session, self.over = session, ""
                 self._session_from = (self._run_s, self.closed)
                 self.lanes = {n: replace(lane, since_s=self._heard_s, stage=None) for n, lane in self.lanes.items()}
             case AttemptOpened(attempt, proposal):

@@ -1,11 +1,12 @@
 """The run as people and other tools look at it: a fold over the journal, and plain dictionaries from it.
 
-The dictionaries are the content of ``population.json``, ``rounds.json``, ``state.json`` and
+The dictionaries are the content of ``population.json``, ``rounds.json``, ``issues.json``, ``state.json`` and
 ``attempts/<n>/attempt.json``, and what the command line prints with ``--json``; docs/run-folder.md describes them.
 Numbers that are not finite become null.
 """
 
 from raysearch.views.documents import gain, mutators, population, rounds, summary, usage
+from raysearch.views.issues import counts, issues
 from raysearch.views.projection import Projection, fold
 from raysearch.views.rows import SCHEMA, Row, attempt, candidate_row, entries_of, objective_row, round_row
 from raysearch.views.skyline import Skyline
@@ -19,9 +20,11 @@ __all__ = [
     "Spending",
     "attempt",
     "candidate_row",
+    "counts",
     "entries_of",
     "fold",
     "gain",
+    "issues",
     "mutators",
     "objective_row",
     "per_dollar",

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from raysearch.types import SEED, Candidate
+from raysearch.views.issues import counts
 from raysearch.views.projection import SEED_NAME, Projection
 from raysearch.views.rows import SCHEMA, Row, candidate_row, objective_row, open_row, plain
 from raysearch.views.spending import per_dollar
@@ -22,7 +23,7 @@ def summary(run: Projection, best: Candidate | None = None) -> Row:
         "target": start.target if start else "",
         "target_digest": start.target_digest if start else "",
         "seed": start.seed if start else None,
-        "status": "ended" if run.ended else "stopped" if run.stopped_by else "open",
+        "status": _status(run),
         "stopped_by": run.stopped_by,
         "session": run.session,
         "seq": run.seq,
@@ -34,6 +35,7 @@ def summary(run: Projection, best: Candidate | None = None) -> Row:
         **{outcome.value: count for outcome, count in run.counts.items()},
         "open": [open_row(trace) for trace in run.traces.values()],
         "limits": plain(run.limits),
+        "issues": counts(run.board),
         "objectives": [objective_row(o) for o in (start.objectives if start else ())],
         "frontier": [candidate_row(c) for c in run.skyline.members],
         "best": candidate_row(best) if best else None,
@@ -42,6 +44,12 @@ def summary(run: Projection, best: Candidate | None = None) -> Row:
         "gain_per_usd": per_dollar(gain(run), run.cost_usd),
         "spending": run.spending.rows(),
     }
+
+
+def _status(run: Projection) -> str:
+    if run.ended:
+        return "ended"
+    return "stopped" if run.stopped_by else "paused" if run.paused else "open"
 
 
 def mutators(run: Projection) -> list[Row]:

@@ -20,13 +20,18 @@ def issues(board: Board, run: str = "") -> Iterator[bytes]:
         "schema": SCHEMA,
         "run": run,
         "seq": board.seq,
-        "counts": {status.value: sum(1 for _ in board.having(status)) for status in Status},
+        "counts": counts(board),
         "queue": [issue.number for issue in todo],
         "refused": [_refusal_row(refusal) for refusal in board.refusals],
     }
     yield msgspec.json.encode(head)[:-1] + b',"issues":[\n'
     yield b",\n".join(msgspec.json.encode(issue_row(issue)) for issue in board.issues.values())
     yield b"\n]}\n"
+
+
+def counts(board: Board) -> dict[str, int]:
+    """Issues by state."""
+    return {status.value: sum(1 for _ in board.having(status)) for status in Status}
 
 
 def issue_row(issue: Issue) -> Row:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from raysearch.board.board import Board
 from raysearch.errors import Invariant
 from raysearch.facts import (
     AttemptClosed,
@@ -28,6 +29,7 @@ from raysearch.facts import (
     Steered,
     Unanswered,
 )
+from raysearch.helm import Helm, heard
 from raysearch.types import SEED, AttemptId, Limits, Outcome, Usage
 from raysearch.views.rows import Row, milestone_row, opened, population_row, round_row, usage_row
 from raysearch.views.skyline import Skyline
@@ -62,7 +64,9 @@ class Projection:
     at_s: float = 0.0
     run_s: float = 0.0
     session: int = 0
-    limits: Limits = Limits()
+    helm: Helm = field(default_factory=Helm)
+    """What people have told the run."""
+    board: Board = field(default_factory=Board)
     stopped_by: str = ""
     ended: bool = False
     attempts: int = 0
@@ -83,16 +87,27 @@ class Projection:
     population_rows: list[bytes] = field(default_factory=list)
     round_rows: list[bytes] = field(default_factory=list)
 
+    @property
+    def limits(self) -> Limits:
+        """In force."""
+        return self.helm.limits
+
+    @property
+    def paused(self) -> bool:
+        """Whether a driver is at work, and hands nothing out."""
+        return self.helm.paused and not self.stopped_by
+
     def told(self, entry: Entry) -> None:
         """Fold one entry in."""
         fact = entry.fact
         self.seq, self.at_s, self.run_s = entry.seq, entry.at_s, max(self.run_s, entry.run_s)
+        heard(entry, self.helm, self.board)
         match fact:
             case RunStarted():
                 self.started, self.began_at_s = fact, entry.at_s
                 self.skyline = Skyline(fact.objectives)
             case SessionOpened():
-                self.session, self.limits, self.stopped_by, self.ended = fact.session, fact.limits, "", False
+                self.session, self.stopped_by, self.ended = fact.session, "", False
             case SessionClosed(reason):
                 self.stopped_by = reason
             case RunEnded(reason):
@@ -115,7 +130,7 @@ class Projection:
                 self._tally(trace).cost_usd += usage.cost_usd
 
     def _spoken(self, entry: Entry) -> None:
-        """A question, its answer, a filing, a command."""
+        """A question or its answer; filings and commands were heard already."""
         match entry.fact:
             case ConsultationOpened(number, question):
                 self.asked[number] = question.role
