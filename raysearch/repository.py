@@ -263,7 +263,7 @@ _LOOSE = re.compile(rb"[0-9a-f]{40}\n")
 
 
 def _pack(home: Path, tags: Path) -> None:
-    """Put the loose tags with numbers into git's packed refs. Raises OSError, and ValueError for a strange file of them.
+    """Put the loose tags with numbers into git's packed refs. Raises OSError; ValueError for a strange file.
 
     The new file is on disk before a loose ref, which until then says the same, is removed.
     """
