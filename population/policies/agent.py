@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -34,8 +33,8 @@ class Agent(Rounds):
         super().__post_init__()
         check_whole(self.name, "max_retries_per_round", self.max_retries_per_round, 1)
 
-    def ask(self, view: View, slots: int, rng: random.Random) -> Sequence[Proposal]:
-        proposals = super().ask(view, slots, rng)
+    def _bred(self, view: View, slots: int, rng: random.Random) -> list[Proposal]:
+        proposals = super()._bred(view, slots, rng)
         return [replace(proposal, brief=replace(proposal.brief, memory=self._memory)) for proposal in proposals]
 
     def tell(self, fact: Fact) -> None:

@@ -15,7 +15,7 @@ from population.portfolio import Portfolio
 from population.stopping import Progress, StopRules, unknown
 from raysearch.errors import ConfigError, nearest
 from raysearch.facts import AttemptClosed, AttemptOpened, Fact, JobFailed, Judged, Mutated, RunStarted
-from raysearch.protocols import View
+from raysearch.protocols import Ask, View
 from raysearch.types import SEED, AttemptId, Brief, CandidateId, Inspiration, Objective, Outcome, Proposal, Usage
 
 PORTFOLIOS = ("credit", "uniform")
@@ -132,19 +132,8 @@ class Breeder(ABC):
 
     # -- Policy -------------------------------------------------------------------------------------------
 
-    def ask(self, view: View, slots: int, rng: random.Random) -> Sequence[Proposal]:
-        for name in unknown(self.stop_at, self._objectives) if self._objectives else ():
-            known = nearest(name, (objective.name for objective in self._objectives))
-            raise ConfigError(f"policy {self.name}: stop_at: no objective is called {name!r}.{known}")
-        if self._progress.reason():
-            return []
-        labels = self._labels(view, slots)
-        if self._founder is not None:
-            return [self._child(view, label, rng) for label in labels]
-        if self.bootstrap_max_attempts is not None:
-            left = self.bootstrap_max_attempts - self._refusals
-            labels = labels[: max(0, (left + 1) // 2 - len(self._open))]
-        return [self._from_nothing(label, rng) for label in labels]
+    def ask(self, view: View, slots: int, rng: random.Random) -> Sequence[Ask]:
+        return [] if self._stopped() else self._bred(view, slots, rng)
 
     def tell(self, fact: Fact) -> None:
         match fact:
@@ -180,6 +169,23 @@ class Breeder(ABC):
         return ""
 
     # -- shared with policies -----------------------------------------------------------------------------
+
+    def _stopped(self) -> bool:
+        """Whether a stop rule says that it is enough. Raises ConfigError for a rule about no objective."""
+        for name in unknown(self.stop_at, self._objectives) if self._objectives else ():
+            known = nearest(name, (objective.name for objective in self._objectives))
+            raise ConfigError(f"policy {self.name}: stop_at: no objective is called {name!r}.{known}")
+        return bool(self._progress.reason())
+
+    def _bred(self, view: View, slots: int, rng: random.Random) -> list[Proposal]:
+        """Children to make now, ``slots`` at most."""
+        labels = self._labels(view, slots)
+        if self._founder is not None:
+            return [self._child(view, label, rng) for label in labels]
+        if self.bootstrap_max_attempts is not None:
+            left = self.bootstrap_max_attempts - self._refusals
+            labels = labels[: max(0, (left + 1) // 2 - len(self._open))]
+        return [self._from_nothing(label, rng) for label in labels]
 
     def _mutator(self, rng: random.Random, merging: bool = False, exploration: float | None = None) -> str:
         """Who makes the next child: with ``merging`` perhaps one of the `mergers`."""

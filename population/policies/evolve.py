@@ -18,7 +18,7 @@ from population.policies.options import check_choice, check_names, check_number,
 from population.recombination import task
 from raysearch.errors import ConfigError, nearest
 from raysearch.facts import AttemptClosed, AttemptOpened, Fact, Mutated, RunStarted
-from raysearch.protocols import View
+from raysearch.protocols import Ask, View
 from raysearch.types import SEED, AttemptId, Brief, CandidateId, Inspiration, Outcome, Proposal
 
 ISLANDS_MAX = 10_000
@@ -141,7 +141,7 @@ class Evolve(Breeder):
                 f" {CELLS_MAX:,} cells: take fewer of either."
             )
 
-    def ask(self, view: View, slots: int, rng: random.Random) -> Sequence[Proposal]:
+    def ask(self, view: View, slots: int, rng: random.Random) -> Sequence[Ask]:
         if self._founder is not None:
             for name in self.descriptors:
                 if name not in self._measured:
