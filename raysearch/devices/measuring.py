@@ -29,6 +29,10 @@ CLOSE = replace(DEFAULTS, foreign_floor_s=0.06)
 TOLERANT = replace(DEFAULTS, foreign_share=math.inf, burst_share=math.inf)
 """Where the run's other jobs cannot be kept away from what it measures on, either."""
 
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 30.0
+"""For quiet, after the first void measurement and after many; then it is tried all the same, for a busy machine need
+not disturb."""
+
 log = logging.getLogger(__name__)
 
 
@@ -141,7 +145,7 @@ class Session:
                 left_s = self.patience_s - (time.monotonic() - began_s)
                 if left_s <= 0.0:
                     raise
-                self.lease.quiet_within(left_s)
+                self.lease.quiet_within(min(left_s, _pause_s(self.voids)))
                 took_s = time.monotonic() - began_s
                 self.patience_s -= took_s
                 self.lost_s += took_s
@@ -178,7 +182,8 @@ class Measuring:
         tries = 0
         while True:
             try:
-                with self.session(patience_s=0.0, quiet_until_s=end_s if again else 0.0) as session:
+                until_s = min(end_s, time.monotonic() + _pause_s(tries + 1)) if again else 0.0
+                with self.session(patience_s=0.0, quiet_until_s=until_s) as session:
                     session.voids = tries
                     return measure(session)
             except Void as void:
@@ -226,6 +231,10 @@ class Measuring:
                 return replace(offered, cores=found)
             if time.monotonic() >= until_s:
                 return offered
+
+
+def _pause_s(voids: int) -> float:
+    return float(min(FIRST_WAIT_S * 2 ** min(voids - 1, 20), LONGEST_WAIT_S))
 
 
 def _idle(among: tuple[Core, ...]) -> frozenset[Core]:

@@ -76,7 +76,8 @@ def offered(folder: Path = MACHINE_FOLDER) -> Iterator[Finding]:
         yield warn("leases", str(error), "benchmarks that ask for devices of their own fail until it can be used")
         return
     try:
-        held = [device.name for device in (*here.cores, *here.gpus) if locks.taken(device.name)]
+        names = [core.name for core in here.cores] + [gpu.name for gpu in here.gpus]
+        held = [name for name in names if locks.taken(name)]
     finally:
         locks.close()
     told = f"{_counted(here)}; sensed: {', '.join(_sensed(here)) or 'nothing'}"
