@@ -55,12 +55,13 @@ class Host:
         """Answers when the process is there."""
 
     def perform(self, job: Job) -> Answer:
+        """The answer, without the job (the other side has it: a brief can be long)."""
         try:
             worker = self._free.get_nowait()
         except Empty:
             worker = Worker(self._spec)
         try:
-            return worker.perform(job)
+            return replace(worker.perform(job), job=cast(Job, None))
         finally:
             self._free.put(worker)
 
@@ -267,7 +268,9 @@ class RayPool:
             return
         del self._busy[ref]
         gpus = self._crews[busy.job.stage].role.gpus
-        self._answers.append(replace(answer, gpu_s=round(answer.took_s * gpus, 3)) if gpus else answer)
+        self._answers.append(
+            replace(answer, job=busy.job, gpu_s=round(answer.took_s * gpus, 3) if gpus else answer.gpu_s)
+        )
         self._crews[busy.job.stage].idle.append(busy.actor)
         self._assign(busy.job.stage)
 
