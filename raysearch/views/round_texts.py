@@ -1,0 +1,159 @@
+"""Rounds, roadmap and profile as text: for ``progress.md``, ``roadmap.md`` and the briefs of agents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from raysearch.profile import Profile
+from raysearch.views.rounds import Book, Finding, Round
+
+REASON_CHARS = 300
+"""Of a refusal."""
+TITLE_CHARS = 120
+FINDINGS_MAX = 12
+"""Components of a profile."""
+ROUNDS_SHARE = 0.6
+"""Of a memory's characters that rounds may take; what they leave is the roadmap's, and the other way round."""
+
+
+def progress(book: Book) -> str:
+    """Every round, as Markdown below a heading of the second level; empty where there are none."""
+    blocks = ["\n".join(_full(book, book.rounds[number])) for number in sorted(book.rounds) if number]
+    return "\n\n".join(["## Rounds", *blocks]) + "\n" if blocks else ""
+
+
+def roadmap(book: Book) -> str:
+    """The roadmap as the planner left it; empty where nobody wrote one."""
+    return f"# Roadmap\n\n{book.roadmap}\n" if book.roadmap else ""
+
+
+def remembered(book: Book, noted: str = "", *, chars: int) -> str:
+    """What whoever works next should know, ``chars`` at most: notes, roadmap, and the latest rounds, oldest first.
+
+    Of what does not fit the oldest rounds and the ends of the other two are left out.
+    """
+    rounds = [
+        _brief(book, book.rounds[number]) for number in sorted(book.rounds) if number and book.rounds[number].tries
+    ]
+    notes = _cut(noted.strip(), chars // 4)
+    left = chars - _size("Noted by the latest attempt", notes)
+    wanted = sum(len(line) + 1 for line in rounds) + 60
+    plan = _cut(book.roadmap, max(0, left - min(wanted, int(left * ROUNDS_SHARE)) - 20))
+    left -= _size("Roadmap", plan) + 60
+    shown: list[str] = []
+    for line in reversed(rounds):
+        left -= len(line) + 1
+        if left < 0:
+            break
+        shown.insert(0, line)
+    missing = len(rounds) - len(shown)
+    if missing:
+        shown.insert(0, f"({missing} earlier rounds are left out)")
+    parts = [("Roadmap", plan), ("Rounds so far", "\n".join(shown)), ("Noted by the latest attempt", notes)]
+    return "\n\n".join(f"## {title}\n{text}" for title, text in parts if text)
+
+
+def profiled(profile: Profile, said: str = "") -> str:
+    """A profile in lines, the largest share first."""
+    head = f"{profile.tool}: {said.strip() or profile.summary.strip()}".rstrip(": ")
+    lines = [head]
+    if profile.slowdown is not None:
+        lines.append(f"The profiler itself made it {profile.slowdown:.3g} times as slow.")
+    for finding in profile.findings[:FINDINGS_MAX]:
+        bound = "" if finding.bound == "unknown" else f", held back by {finding.bound}"
+        evidence = f": {one_line(finding.evidence, REASON_CHARS)}" if finding.evidence.strip() else ""
+        lines.append(f"- {100 * finding.share:.1f} % {one_line(finding.component, TITLE_CHARS)}{bound}{evidence}")
+    return "\n".join(lines)
+
+
+def figures(finding: Finding) -> str:
+    """``speed 2 -> 3 1/s (+50 %: better)``; where there are none, why."""
+    unit = "" if finding.unit in ("", "1") else f" {finding.unit}"
+    if finding.after is None:
+        return finding.why
+    if finding.before is None:
+        return f"{finding.metric} {finding.after:.6g}{unit}; {finding.why}".rstrip("; ")
+    said = []
+    if finding.gain:
+        said.append(f"{100 * abs(finding.gain):.3g} % {'better' if finding.gain > 0 else 'worse'}")
+    if finding.why:
+        said.append(finding.why)
+    more = f" ({'; '.join(said)})" if said else ""
+    return f"{finding.metric} {finding.before:.6g} -> {finding.after:.6g}{unit}{more}"
+
+
+def title_of(round_: Round) -> str:
+    """What the round was about, in a line."""
+    return one_line(round_.task.title, TITLE_CHARS) if round_.task is not None else "no task was planned"
+
+
+def one_line(text: str, chars: int) -> str:
+    """``text`` on one line, without what is not printable, cut after ``chars``."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= chars else line[: chars - 1] + "…"
+
+
+def _came_of(book: Book, round_: Round) -> str:
+    """The resolution, or that there is none yet."""
+    return book.resolved(round_).resolution.value if book.over(round_) else "under way"
+
+
+def _brief(book: Book, round_: Round) -> str:
+    """A round in a line."""
+    found = book.resolved(round_)
+    words = [f"- {round_.number}. {title_of(round_)}: {_came_of(book, round_)}"]
+    if round_.child is not None:
+        words.append(f"{figures(found)}, {'kept' if round_.kept else 'not kept'} (candidate {round_.child.id})")
+    elif found.why:
+        words.append(found.why)
+    if round_.refusals and round_.child is None:
+        words.append(f"{len(round_.refusals)} refused, the last: {one_line(round_.refusals[-1].reason, REASON_CHARS)}")
+    if round_.task is not None and round_.task.revert_to_round is not None:
+        words.append(f"went back to round {round_.task.revert_to_round}")
+    return ". ".join(words)
+
+
+def _full(book: Book, round_: Round) -> Iterator[str]:
+    yield f"### Round {round_.number}: {title_of(round_)} ({_came_of(book, round_)})"
+    yield ""
+    if round_.decision is not None:
+        focus = f", with a focus on {one_line(round_.decision.focus, TITLE_CHARS)}" if round_.decision.focus else ""
+        asked = f"a profile was wanted{focus}" if round_.decision.profile else "no profile was wanted"
+        why = one_line(round_.decision.why, REASON_CHARS)
+        yield f"- Before it {asked}" + (f": {why}" if why else "")
+    yield from (f"- The {role} gave no reply: {one_line(why, REASON_CHARS)}" for role, why in round_.unanswered.items())
+    if round_.tries:
+        back = round_.task is not None and round_.task.revert_to_round is not None
+        start = "nothing" if round_.base is None else "the seed" if not round_.base else f"candidate {round_.base}"
+        yield f"- From {start}" + (
+            f", asked to go back to round {round_.task.revert_to_round}" if back and round_.task else ""
+        )
+    if round_.task is not None:
+        named = (
+            ("Hypothesis", round_.task.hypothesis),
+            ("Forecast", round_.task.forecast),
+            ("Falsifier", round_.task.falsifier),
+        )
+        yield from (f"- {name}: {one_line(text, REASON_CHARS)}" for name, text in named if text.strip())
+    for one in round_.tries:
+        mended = f", mending {one.repair}" if one.repair is not None else ""
+        reason = f": {one_line(one.reason, REASON_CHARS)}" if one.reason.strip() else ""
+        yield f"- Attempt {one.attempt}{mended}: {one.outcome.value if one.outcome else 'under way'}{reason}"
+    if book.over(round_) or round_.child is not None:
+        said = figures(book.resolved(round_))
+        kept = "" if round_.child is None else "; work goes on from it" if round_.kept else "; it was not gone on from"
+        yield f"- Measured: {said or 'nothing'}{kept}"
+
+
+def _cut(text: str, chars: int) -> str:
+    return text if len(text) <= chars else text[: max(0, chars - 1)] + "…" if chars > 1 else ""
+
+
+def _size(title: str, text: str) -> int:
+    return len(title) + len(text) + 6 if text else 0
+
+
+def listed(words: Sequence[object]) -> str:
+    """``1, 2 and 3``."""
+    shown = [str(word) for word in words]
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]])) if shown else ""
