@@ -76,7 +76,7 @@ def test_settings_are_those_of_the_chosen_plug_ins_too() -> None:
     assert "policy.islands=" in completed("run", "--set", "policy.")
     plain = completed("run", "--outer-loop", "plain", "--set", "policy.")
     assert "policy.islands=" not in plain
-    assert "policy.attempts_per_round=" in plain
+    assert "policy.max_attempts_per_issue=" in plain
     assert "mutator.tune.eta=" in completed("run", "--mutator", "tune", "--set", "mutator.")
     assert completed("run", "--outer-loop", "no such policy", "--set", "policy.") == []
 

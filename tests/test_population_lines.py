@@ -2,69 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import pytest
-from population_world import ONE, World
+from population_world import World
 
 from population.policies.agent import Agent
 from population.policies.best_of_n import BestOfN
 from population.policies.chain import Chain
-from population.policies.plain import Plain
-from raysearch.protocols import Policy
 from raysearch.types import SEED, Limits
 
-# -- plain --------------------------------------------------------------------------------------------------
 
-
-def test_plain_follows_its_head() -> None:
-    world = World(Plain()).start(size=9.0, speed=1.0)
-    assert [p.parents for p in world.ask(4)] == [(SEED,)]
-    better = world.bear(parents=(0,), size=10.0, speed=2.0)
-    assert world.ask()[0].parents == (better,)
-    world.bear(parents=(better,), size=1.0, speed=1.5)
-    (proposal,) = world.ask()
-    assert proposal.parents == (better,)
-    assert proposal.brief.lessons == (
-        "attempt 2 passed every gate, but is no better: size 1 against 10, speed 1.5 against 2.",
-    )
-    smaller = world.bear(parents=(better,), size=9.5, speed=2.0)
-    assert world.ask()[0].parents == (smaller,)
-    world.bear(parents=(better,), size=9.9, speed=2.0)
-    assert world.ask()[0].parents == (smaller,)
-
-
-def test_plain_drifts_across_a_plateau() -> None:
-    world = World(Plain(), ONE).start(speed=1.0)
-    assert world.ask()[0].parents == (SEED,)
-    equal = world.bear(parents=(0,), speed=1.0)
-    assert world.ask()[0].parents == (equal,)
-
-
-def test_plain_tells_refusals_until_a_round_is_over() -> None:
-    world = World(Plain(attempts_per_round=3, max_rounds=3)).start()
-    world.miss(parents=(0,), reason="first")
-    (proposal,) = world.ask()
-    assert (proposal.brief.feedback, proposal.brief.lessons, proposal.repair) == ("first", (), None)
-    world.fail(world.propose(proposal))
-    assert world.ask() == [proposal]
-    world.miss(parents=(0,), reason="second")
-    (proposal,) = world.ask()
-    assert (proposal.brief.feedback, proposal.brief.lessons) == ("second", ("first",))
-    world.miss(parents=(0,), reason="third")
-    (proposal,) = world.ask()
-    assert (proposal.brief.feedback, proposal.brief.lessons) == ("", ("first", "second", "third"))
-    world.miss(parents=(0,), reason="fourth")
-    assert world.ask()[0].brief.feedback == "fourth"
-    world.bear(parents=(0,), size=0.0, speed=1.0)
-    assert len(world.ask()) == 1
-    world.bear(parents=(0,), size=0.0, speed=0.0)
-    assert world.ask() == []
-
-
-@pytest.mark.parametrize("policy", [Plain, Agent])
-def test_one_attempt_at_a_time(policy: Callable[[], Policy]) -> None:
-    world = World(policy()).start()
+def test_one_attempt_at_a_time() -> None:
+    world = World(Agent()).start()
     number = world.propose(world.ask(4)[0])
     assert world.ask(3) == []
     world.fail(number)

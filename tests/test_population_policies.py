@@ -18,7 +18,6 @@ from population.policies.best_of_n import BestOfN
 from population.policies.breeder import Breeder
 from population.policies.chain import Chain
 from population.policies.evolve import Evolve
-from population.policies.plain import Plain
 from raysearch.errors import ConfigError
 from raysearch.protocols import Policy
 from raysearch.types import AttemptId, Limits, Outcome, Proposal
@@ -26,7 +25,6 @@ from raysearch.types import AttemptId, Limits, Outcome, Proposal
 POLICIES: dict[str, Callable[[], Breeder]] = {
     "evolve": Evolve,
     "evolve-islands": lambda: Evolve(islands=3, migration_every=4, migrants=2, stuck_after=6, mutators=("a", "b")),
-    "plain": Plain,
     "agent": lambda: Agent(mutators=("a", "b")),
     "best-of-n": BestOfN,
     "chain": Chain,
@@ -183,7 +181,7 @@ def test_from_nothing_a_few_refusals_are_enough(name: str) -> None:
     world = World(policy, limits=Limits(open_max=8)).start("unseeded")
     for outcome in (Outcome.FAILED, Outcome.ABANDONED) * 5:  # nobody's doing: not counted
         world.fail(world.propose(world.ask(1)[0]), outcome)
-    lone = name in ("plain", "agent")
+    lone = name == "agent"
     for left, at_once in ((5, 3), (4, 2), (3, 2), (2, 1)):
         proposals = world.ask(8)
         assert len(proposals) == (1 if lone else at_once)
@@ -238,7 +236,6 @@ def test_a_candidate_without_all_objectives_is_not_bred() -> None:
         (lambda: Evolve(islands=0), "policy evolve: islands must be a whole number, 1 or more; it is 0."),
         (lambda: Evolve(k_top=None), "k_top must be a whole number, 0 or more; it is None."),
         (lambda: Evolve(migrants=True), "migrants must be a whole number, 1 or more; it is True."),
-        (lambda: Plain(attempts_per_round=0), "policy plain: attempts_per_round must be"),
         (lambda: Agent(max_rounds=0), "policy agent: max_rounds must be"),
         (lambda: Agent(max_retries_per_round=2.0), "policy agent: max_retries_per_round must be"),
         (lambda: Chain(bootstrap_max_attempts=0), "policy chain: bootstrap_max_attempts must be"),

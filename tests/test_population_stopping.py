@@ -12,7 +12,6 @@ from population.policies.best_of_n import BestOfN
 from population.policies.breeder import Breeder
 from population.policies.chain import Chain
 from population.policies.evolve import Evolve
-from population.policies.plain import Plain
 from population.stopping import ATTEMPTS_MIN, HORIZON, Progress, StopRules
 from raysearch.errors import ConfigError
 from raysearch.facts import Judged, RunEnded
@@ -20,7 +19,7 @@ from raysearch.testing.scenario import Scenario
 from raysearch.testing.simulation import simulate
 from raysearch.types import AttemptId, Objective, Proposal, Usage, Verdict
 
-every_policy = pytest.mark.parametrize("make", [Evolve, Plain, Agent, BestOfN, Chain])
+every_policy = pytest.mark.parametrize("make", [Evolve, Agent, BestOfN, Chain])
 
 
 @every_policy

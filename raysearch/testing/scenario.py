@@ -13,7 +13,7 @@ from raysearch.types import Confirmation, Limits, Plan, Stage, Step
 
 POLICIES: Mapping[str, tuple[Mapping[str, object], ...]] = {
     "evolve": ({}, {"islands": 3, "migration_every": 2, "stuck_after": 3}, {"frontier_bias": 0.2, "k_random": 3}),
-    "plain": ({}, {"max_rounds": 6, "attempts_per_round": 1}),
+    "plain": ({}, {"max_rounds": 6, "max_attempts_per_issue": 1, "alone": "improve"}),
     "agent": ({}, {"max_retries_per_round": 1, "lessons_max": 0}),
     "best-of-n": ({}, {"bootstrap_max_attempts": 1}),
     "chain": ({}, {"lessons_max": 1}),
