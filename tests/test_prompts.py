@@ -51,6 +51,16 @@ PARENTS = [
     Standing(0, "the target's seed program", ["throughput: not measured (more is better)"], ""),
 ]
 FRONTIER = [Row(12, True, ["100", "10"]), Row(17, False, ["120", "9"]), Row(0, False, ["", "4"])]
+ASKED: Mapping[str, object] = {
+    **GOAL,
+    "question": "What comes next?",
+    "lessons": ["accuracy: 3 of 10 replies differ"],
+    "memory": "Threads did not help.",
+    "parents": PARENTS,
+    "profile": "60 % parse()",
+    "frontier": FRONTIER,
+    "messages": ["leave the parser alone"],
+}
 FULL: Mapping[str, Mapping[str, object]] = {
     "implementer": {
         **GOAL,
@@ -67,6 +77,7 @@ FULL: Mapping[str, Mapping[str, object]] = {
         "frontier": FRONTIER,
         "inspirations": OTHERS,
         "tradeoffs": TRADEOFFS,
+        "messages": ["leave the parser alone"],
     },
     "judge": {
         **GOAL,
@@ -83,35 +94,12 @@ FULL: Mapping[str, Mapping[str, object]] = {
         "signs": ["sleeping: server.py:12: waits: time.sleep(0)"],
         "change": "--- a/server.py\n+++ b/server.py\n+if request == b'bench': return CACHED",
     },
-    "planner": {
-        **GOAL,
-        "count": 3,
-        "inspirations": OTHERS,
-        "lessons": ["accuracy: 3 of 10 replies differ"],
-        "memory": "Threads did not help.",
-        "profile": "60 % parse()",
-        "tradeoffs": TRADEOFFS,
-    },
-    "profiler": {**GOAL, "focus": "Why is the tail so long?", "profile": "60 % parse()\n30 % write()"},
-    "performance_evaluator": {
-        **GOAL,
-        "measured": [{"name": "throughput", "unit": "req/s", "before": "100 (98 to 103)", "now": "120 (95 to 131)"}],
-        "change": "--- a/server.py\n+++ b/server.py\n-old\n+new",
-        "profile": "60 % parse()",
-    },
-    "lessons_writer": {
-        **GOAL,
-        "attempts": [
-            {"id": 4, "outcome": "rejected", "scores": "", "summary": "threads", "reason": "accuracy: replies differ"},
-            {"id": 5, "outcome": "admitted", "scores": "throughput 120 req/s", "summary": "", "reason": ""},
-        ],
-        "count": 5,
-        "memory": "Threads did not help.",
-    },
+    **dict.fromkeys(("triage", "planner", "lessons_writer"), ASKED),
+    "performance_evaluator": {**ASKED, "measured": ["4 requests/s for 20 s: p95 0.4 s (median of 3, min is better)"]},
 }
 EMPTY: Mapping[str, object] = {
     **dict.fromkeys(("task", "feedback", "memory", "profile"), ""),
-    **{name: [] for name in ("lessons", "parents", "frontier", "inspirations", "tradeoffs", "trials")},
+    **{name: [] for name in ("lessons", "parents", "frontier", "inspirations", "tradeoffs", "trials", "messages")},
 }
 FEWEST: Mapping[str, Mapping[str, object]] = {
     "implementer": {
@@ -143,10 +131,10 @@ def test_what_there_is_not_is_not_mentioned(role: str) -> None:
     ("kind", "names"), [("backend", BACKENDS), ("modality", MODALITIES), ("interface", INTERFACES)]
 )
 def test_each_kind_of_program_is_described(kind: str, names: tuple[str, ...]) -> None:
-    """To those who write, to those who judge and to those who profile."""
+    """To those who write, to those who judge and to those who plan."""
     pages = []
     for name in names:
-        for role in ("implementer", "judge", "profiler") if name != GENERIC else ():
+        for role in ("implementer", "judge", "planner") if name != GENERIC else ():
             chosen = {kind: name}
             text = render(role, FULL[role], **chosen).text
             plain = render(role, FULL[role]).text
@@ -170,7 +158,8 @@ def test_every_template_is_used() -> None:
         name = place.relative_to(TEMPLATES).as_posix()
         folder, stem = place.parent.name, place.name.removesuffix(".j2")
         if folder == "fragments":
-            assert any(f'"{name}"' in (TEMPLATES / f"{role}.j2").read_text() for role in ROLES), name
+            others = [TEMPLATES / f"{role}.j2" for role in ROLES] + [TEMPLATES / "fragments/asked.j2"]
+            assert any(f'"{name}"' in other.read_text() for other in others), name
         elif folder in kinds:
             first, _, role = stem.partition(".")
             assert first in kinds[folder], name
@@ -193,7 +182,7 @@ def test_a_missing_value_and_one_too_many_are_errors(role: str) -> None:
 def test_a_value_that_lacks_a_part_is_an_error() -> None:
     bare = SimpleNamespace(name="speed", unit="", goal="max")
     with pytest.raises(PromptError, match="primary"):
-        render("profiler", {**FULL["profiler"], "objectives": [bare, bare]})
+        render("planner", {**FULL["planner"], "objectives": [bare, bare]})
 
 
 def test_names_that_do_not_exist_are_errors() -> None:
@@ -216,7 +205,7 @@ def test_no_quotation_leaves_its_fence(text: str) -> None:
     assert lines[0] == lines[-1]
     assert not any(line.strip().startswith(lines[0]) for line in lines[1:-1])
     assert "\n".join(lines[1:-1]) == text.strip("\n")
-    prompt = render("profiler", {**FULL["profiler"], "profile": f"{{{{ 7 * 7 }}}} {{% x %}} {text}"}).text
+    prompt = render("planner", {**FULL["planner"], "profile": f"{{{{ 7 * 7 }}}} {{% x %}} {text}"}).text
     assert "{{ 7 * 7 }} {% x %}" in prompt  # values are no templates
 
 

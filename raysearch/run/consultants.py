@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
 
 from raysearch.config.choices import Choice
 from raysearch.config.layers import Configuration
 from raysearch.config.settings import ConsultantTable
 from raysearch.consultation import LESSONS_WRITER, PERFORMANCE_EVALUATOR, PLANNER, PROFILER, TRIAGE
 from raysearch.errors import ConfigError, nearest
-from raysearch.plugins import PluginSpec, available, check
+from raysearch.plugins import PluginSpec, check, find
 from raysearch.run import agents
 from raysearch.types import Stage, Step
 
@@ -45,12 +46,12 @@ def consultants(
     plugins, steps = {}, []
     for role, stage in ROLES.items():
         table = settings.consultant.get(role, DEFAULTS)
-        options = {**by_default, **table.options}
-        if not table.on or (role in THINKING and "agent" not in options and not table.use):
+        reference = table.use or role
+        takes = signature(find("consultants", reference)).parameters
+        options = {**{key: value for key, value in by_default.items() if key in takes}, **table.options}
+        if not table.on or (role in THINKING and "agent" in takes and "agent" not in options):
             continue
-        choice = Choice("consultants", role, table.use or role, options, table.timeout_s, ("consultant", role))
-        if table.use and table.use not in available("consultants"):  # its options are its own
-            choice = Choice("consultants", role, table.use, table.options, table.timeout_s, ("consultant", role))
+        choice = Choice("consultants", role, reference, options, table.timeout_s, ("consultant", role))
         origins = configuration.option_origins(*choice.section)
         found = check("consultants", choice.reference, choice.options, origins=origins)
         told = agents.told(found, settings, ["accuracy"])
