@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from raysearch.board.board import Board
+from raysearch.board.desk import Desk
 from raysearch.board.types import Filing
 from raysearch.consultation import Consultation, Reply
 from raysearch.errors import Fault
@@ -127,6 +128,11 @@ class Workspace(Protocol):
     @property
     def allowance(self) -> Allowance:
         """What this job may spend on models."""
+        ...
+
+    @property
+    def desk(self) -> Desk | None:
+        """Where whoever does this job reads the board of issues and files; None where there is none for it."""
         ...
 
     def show(self, commit: Commit, path: str) -> str:

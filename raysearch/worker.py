@@ -30,6 +30,7 @@ from raysearch.errors import (
     Void,
     boundary,
 )
+from raysearch.filing import desk_of, filed, laid_out
 from raysearch.jobs import Job, Result
 from raysearch.plugins import PluginSpec
 from raysearch.protocols import Answer, Benchmark, Consultant, Judge, Mutator
@@ -102,6 +103,7 @@ class Worker:
         result: Result | Fault
         try:
             with boundary(MutatorFault if job.stage is Stage.MUTATE else EvaluatorFault, f"{job.stage} {job.plugin!r}"):
+                laid_out(job, self._folder)
                 result = self._result(job)
         except Refused as no:
             result = Verdict(False, str(no)) if job.consultation is None else Reply(str(no))
@@ -109,7 +111,8 @@ class Worker:
             result = self._attributed(job, fault)
         except Fault as fault:
             result = fault
-        return Answer(job, result, self.name, round(time.monotonic() - began, 4))
+        result, filings = filed(job, result, self._folder)
+        return Answer(job, result, self.name, round(time.monotonic() - began, 4), filings=filings)
 
     def close(self) -> None:
         """Leave the plug-ins' contexts and remove the worker's folder."""
@@ -125,7 +128,7 @@ class Worker:
         if trust == 0:
             if self.spec.target.seed is None:
                 return fault
-            seed = replace(job, attempt=SEED, base=self._repository.commit_of("origin"))
+            seed = replace(job, attempt=SEED, base=self._repository.commit_of("origin"), board=None)
             try:
                 with boundary(EvaluatorFault, f"{job.stage} {job.plugin!r}"):
                     self._result(seed)
@@ -188,6 +191,7 @@ class Worker:
             job.parents,
             evaluating,
             self._last if evaluating and self._sandbox.name != "none" else None,
+            desk_of(job, self._folder),
         ) as workspace:
             match job.stage:
                 case Stage.MUTATE:
@@ -224,7 +228,8 @@ class Worker:
             kept = self.spec.artifacts.parent / "consultations" / f"{consultation}-{role}-{job.try_number + 1}"
         secret = number(self.spec.seed, "consultation", consultation)  # no judge and no benchmark draws the same inputs
         place = (self._folder, self.spec.target, self._repository, sandbox, secret, kept, job.allowance, job.parents)
-        with checked_out(job.base, *place) as workspace, self._guarded(workspace):
+        desk = desk_of(job, self._folder)
+        with checked_out(job.base, *place, desk=desk) as workspace, self._guarded(workspace):
             reply = cast(Consultant, self._consultants[role]).consult(workspace, job.brief, rng)
         if not isinstance(reply, Reply):
             raise EvaluatorFault(f"consult() must return raysearch.Reply, not {type(reply).__name__}")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from raysearch.board.desk import Desk
 from raysearch.protocols import Completed, Guest
 from raysearch.repository import Repository
 from raysearch.sandbox import Mount, Sandbox
@@ -44,6 +45,7 @@ class Checkout:
     parents: tuple[Commit, ...] = ()
     evaluating: bool = True
     """Whether commands may see the target's hidden parts: where programs are judged, not where they are written."""
+    desk: Desk | None = None
 
     @property
     def artifacts(self) -> Path:
@@ -141,6 +143,7 @@ def checked_out(
     parents: tuple[Commit, ...] = (),
     evaluating: bool = True,
     last: LastEvaluated | None = None,
+    desk: Desk | None = None,
 ) -> Iterator[Checkout]:
     """A fresh workspace at ``commit`` in a new folder below ``under``, removed at the end.
 
@@ -155,9 +158,8 @@ def checked_out(
         scratch.mkdir()
         if not kept_program:
             repository.checkout(commit, program)
-        yield Checkout(
-            program, commit, scratch, target, repository, sandbox, evaluation_seed, kept, allowance, parents, evaluating
-        )
+        place = (program, commit, scratch, target, repository, sandbox)
+        yield Checkout(*place, evaluation_seed, kept, allowance, parents, evaluating, desk)
     except BaseException:
         _remove(folder)
         raise

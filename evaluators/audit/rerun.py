@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from raysearch.board.desk import Desk
 from raysearch.protocols import Completed, Guest, Workspace
 from raysearch.target import Target
 from raysearch.types import Allowance, Commit
@@ -51,6 +52,10 @@ class Rerun:
     @property
     def allowance(self) -> Allowance:
         return self.inner.allowance
+
+    @property
+    def desk(self) -> Desk | None:
+        return self.inner.desk
 
     def show(self, commit: Commit, path: str) -> str:
         return self.inner.show(commit, path)

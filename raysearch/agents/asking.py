@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from raysearch.agents.credentials import leaks, redact, scrub, secrets
 from raysearch.agents.interface import SERVER_NAME, Agent, AgentFault, Answered, Call, McpServer, Permission, Reply
+from raysearch.agents.issues import offered
 from raysearch.agents.prices import Prices, priced, prices_of
 from raysearch.agents.prompts import Prompt
 from raysearch.errors import ConfigError, Fault
@@ -72,10 +73,12 @@ class Hired:
         """
         hidden = secrets()
         call = replace(call, system=redact(prompt.system, hidden), prompt=redact(prompt.text, hidden))
-        (workspace.artifacts / SYSTEM).write_text(call.system, encoding="utf-8", errors="backslashreplace")
-        (workspace.artifacts / PROMPT).write_text(call.prompt, encoding="utf-8", errors="backslashreplace")
-        with self._accounted(workspace, hidden):
-            reply = self._agent.ask(workspace, call)
+        desk = workspace.desk if getattr(self._agent, "takes_servers", True) else None
+        with offered(desk, call) as call:
+            (workspace.artifacts / SYSTEM).write_text(call.system, encoding="utf-8", errors="backslashreplace")
+            (workspace.artifacts / PROMPT).write_text(call.prompt, encoding="utf-8", errors="backslashreplace")
+            with self._accounted(workspace, hidden):
+                reply = self._agent.ask(workspace, call)
         usage = priced(reply.usage, self._prices)
         found = leaks(workspace.path, hidden) if call.permission is Permission.EDIT else []
         if found:

@@ -61,20 +61,23 @@ def permissions_of(role: str) -> Permissions:
     return ROLES.get(role, READ_ONLY)
 
 
-def permitted(filings: Sequence[Filing], *, batch: str, allowed: Mapping[Author, Permissions]) -> tuple[Filing, ...]:
+def permitted(
+    filings: Sequence[Filing], *, batch: str, allowed: Mapping[Author, Permissions], earlier: Sequence[Filing] = ()
+) -> tuple[Filing, ...]:
     """All of ``filings`` as one batch, in which what may not be is marked as refused.
 
     A filing by an author who is not ``allowed`` counts as the first one's; it is refused unless that is the only one.
+    What was received ``earlier`` counts towards how much an author may file.
     """
     first = next(iter(allowed), Author("nobody"))
-    earlier: dict[Author, list[Filing]] = {first: [], **{author: [] for author in allowed}}
+    known = {author: [filing for filing in earlier if filing.author == author] for author in (first, *allowed)}
     received = []
     for filing in filings:
         filed = replace(filing, batch=batch)
         if filed.author not in allowed:
             reason = "" if len(allowed) == 1 else f"{filed.author} is not among those who file here"
             filed = replace(filed, author=first, refused=filed.refused or reason)
-        before = earlier[filed.author]
+        before = known[filed.author]
         if not filed.refused:
             filed = replace(filed, refused=allowed[filed.author].refusal(filed, before))
         before.append(filed)

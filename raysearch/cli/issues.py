@@ -44,7 +44,7 @@ class Chosen:
         from raysearch.board.board import Board
         from raysearch.helm import Helm, heard
         from raysearch.ledger import read_journal
-        from raysearch.views import issues
+        from raysearch.views.issues import issues
 
         folder, helm, board = self.folder, Helm(), Board()
         for entry in read_journal(folder.journal):

@@ -22,6 +22,7 @@ from raysearch.sinks.plain import PlainLines
 from raysearch.sinks.progress import Progress
 from raysearch.sinks.roundlog import RoundLogs
 from raysearch.sinks.runlog import RunLog
+from raysearch.views.issues import issues
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +38,7 @@ def documents(run: views.Projection) -> Mapping[str, Iterable[bytes]]:
     found: dict[str, Iterable[bytes]] = {
         "population.json": views.population(run),
         "rounds.json": views.rounds(run),
-        "issues.json": views.issues(run.board, run.started.run if run.started else ""),
+        "issues.json": issues(run.board, run.started.run if run.started else ""),
         "state.json": [msgspec.json.format(msgspec.json.encode(views.summary(run))), b"\n"],
         PROGRESS: progress(run),
     }

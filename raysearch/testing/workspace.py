@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
 
+from raysearch.board.desk import Desk
 from raysearch.config.targets import load_target
 from raysearch.errors import SandboxFault
 from raysearch.protocols import Completed, Guest
@@ -122,6 +123,7 @@ class FolderWorkspace:
     evaluation_seed: int = 0
     allowance: Allowance = Allowance()
     parents: tuple[Commit, ...] = ()
+    desk: Desk | None = None
 
     @property
     def artifacts(self) -> Path:

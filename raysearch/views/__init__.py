@@ -6,7 +6,7 @@ Numbers that are not finite become null.
 """
 
 from raysearch.views.documents import gain, mutators, population, rounds, summary, usage
-from raysearch.views.issues import counts, issues
+from raysearch.views.issues import counts
 from raysearch.views.projection import Projection, fold
 from raysearch.views.rows import SCHEMA, Row, attempt, candidate_row, entries_of, objective_row, round_row
 from raysearch.views.skyline import Skyline
@@ -24,7 +24,6 @@ __all__ = [
     "entries_of",
     "fold",
     "gain",
-    "issues",
     "mutators",
     "objective_row",
     "per_dollar",
