@@ -16,7 +16,18 @@ from population.stopping import Progress, StopRules, unknown
 from raysearch.errors import ConfigError, nearest
 from raysearch.facts import AttemptClosed, AttemptOpened, Fact, JobFailed, Judged, Mutated, RunStarted
 from raysearch.protocols import Ask, View
-from raysearch.types import SEED, AttemptId, Brief, CandidateId, Inspiration, Objective, Outcome, Proposal, Usage
+from raysearch.types import (
+    SEED,
+    AttemptId,
+    Brief,
+    Candidate,
+    CandidateId,
+    Inspiration,
+    Objective,
+    Outcome,
+    Proposal,
+    Usage,
+)
 
 PORTFOLIOS = ("credit", "uniform")
 LESSON_CHARS = 700
@@ -122,11 +133,7 @@ class Breeder(ABC):
     def _closed(self, fact: AttemptClosed, proposal: Proposal, point: Vector | None, /) -> None:
         """An attempt was closed; ``point`` is its candidate's vector, if it has a whole one."""
         if point is not None:
-            confirmed = fact.candidate is not None and fact.candidate.confirmed
-            if confirmed and self._frontier.insert(fact.attempt, point):
-                self._tradeoffs = after(self._tradeoffs, self._frontier, fact.attempt)
-            if self._founder is None:
-                self._founder = fact.attempt
+            self._founded(fact.attempt, point, fact.candidate is not None and fact.candidate.confirmed)
         if fact.outcome is Outcome.REJECTED:
             self._refused(fact, proposal)
 
@@ -158,7 +165,17 @@ class Breeder(ABC):
     def best(self, view: View) -> Sequence[CandidateId]:  # noqa: ARG002 - what was told is enough
         return self._frontier.members
 
-    def over(self) -> str:
+    def meet(self, candidate: Candidate) -> None:
+        """Another policy, which shares the run with this one, found ``candidate``: one may go on from it."""
+        point = vector(candidate, self._objectives)
+        if point is None:
+            return
+        standing = point if candidate.confirmed else None
+        improved = standing is not None and not self._frontier.covers(standing)
+        self._progress.closed(candidate.id, standing, improved, counts=False)
+        self._founded(candidate.id, point, candidate.confirmed)
+
+    def over(self, view: View | None = None) -> str:  # noqa: ARG002 - what was told is enough
         """Why there is nothing more to ask for, in words; empty as long as there is, or may be."""
         if reason := self._progress.reason():
             return reason
@@ -219,6 +236,13 @@ class Breeder(ABC):
             del self._lessons[next(iter(self._lessons))]
 
     # -- inside -------------------------------------------------------------------------------------------
+
+    def _founded(self, number: CandidateId, point: Vector, confirmed: bool) -> None:
+        """There is one more candidate; only a ``confirmed`` one may stand on the frontier."""
+        if confirmed and self._frontier.insert(number, point):
+            self._tradeoffs = after(self._tradeoffs, self._frontier, number)
+        if self._founder is None:
+            self._founder = number
 
     def _credits(self) -> bool:
         """Whether mutators earn credit: there must be a choice."""
