@@ -24,12 +24,13 @@ def test_one_attempt_at_a_time() -> None:
 def test_agent_repairs_what_was_refused() -> None:
     world = World(Agent(max_retries_per_round=3)).start()
     (proposal,) = world.ask()
-    assert (proposal.lineage, proposal.parents, proposal.repair) == ("lineage", (SEED,), None)
+    assert (proposal.lineage, proposal.parents, proposal.repair) == ("round-1", (SEED,), None)
     one = world.propose(proposal)
     world.reject(one, "wrong", memory="tried tiling")
     (proposal,) = world.ask()
-    assert (proposal.parents, proposal.repair) == ((SEED,), one)
-    assert (proposal.brief.feedback, proposal.brief.memory) == ("wrong", "tried tiling")
+    assert (proposal.lineage, proposal.parents, proposal.repair) == ("round-1", (SEED,), one)
+    assert proposal.brief.feedback == "wrong"
+    assert proposal.brief.memory.endswith("## Noted by the latest attempt\ntried tiling")
     two = world.propose(proposal)
     world.reject(two, "still wrong", memory="tried unrolling")
     assert world.ask()[0].repair == two
@@ -37,14 +38,28 @@ def test_agent_repairs_what_was_refused() -> None:
     assert world.ask()[0].repair == two
     world.reject(world.propose(world.ask()[0]), "no hope", memory="tiling is a dead end")
     (proposal,) = world.ask()
-    assert (proposal.parents, proposal.repair, proposal.brief.feedback) == ((SEED,), None, "")
-    assert proposal.brief.memory == "tiling is a dead end"
+    assert (proposal.lineage, proposal.parents, proposal.repair) == ("round-2", (SEED,), None)
+    assert proposal.brief.feedback == ""
+    assert "tiling is a dead end" in proposal.brief.memory
     assert proposal.brief.lessons == ("wrong", "still wrong", "no hope")
     better = world.propose(proposal)
     world.admit(better, "fused it", size=0.0, speed=1.0)
     (proposal,) = world.ask()
-    assert (proposal.parents, proposal.repair, proposal.brief.memory) == ((better,), None, "fused it")
+    assert (proposal.lineage, proposal.parents, proposal.repair) == ("round-3", (better,), None)
+    assert "1. no task was planned: UNMEASURED. 3 refused, the last: no hope\n" in proposal.brief.memory
+    assert "2. no task was planned: PROVEN. speed 0 -> 1, kept (candidate 5)\n" in proposal.brief.memory
     assert proposal.brief.lessons == ()
+
+
+def test_agent_goes_on_from_what_is_better_than_its_parent() -> None:
+    world = World(Agent()).start(size=9.0, speed=1.0)
+    better = world.propose(world.ask()[0])
+    world.admit(better, size=10.0, speed=2.0)
+    world.admit(world.propose(world.ask()[0]), size=1.0, speed=1.5)
+    (proposal,) = world.ask()
+    assert proposal.parents == (better,)
+    said = "size 10 -> 1 (90 % better), speed 2 -> 1.5 (25 % worse)"
+    assert proposal.brief.lessons == (f"attempt 2 passed every gate, but is no better: {said}.",)
 
 
 def test_agent_repairs_the_latest_commit() -> None:
@@ -60,14 +75,22 @@ def test_agent_remembers_from_nothing() -> None:
     world = World(Agent()).start("unseeded")
     world.reject(world.propose(world.ask()[0]), "wrong", memory="began")
     (proposal,) = world.ask()
-    assert (proposal.brief.memory, proposal.brief.feedback, proposal.lineage) == ("began", "wrong", "lineage")
+    assert (proposal.brief.feedback, proposal.lineage) == ("wrong", "round-0")
+    assert "began" in proposal.brief.memory
+    first = world.propose(proposal)
+    world.admit(first, size=1.0, speed=1.0)
+    assert [(p.lineage, p.parents) for p in world.ask()] == [("round-1", (first,))]
 
 
 def test_agent_ends_after_its_rounds() -> None:
-    world = World(Agent(max_retries_per_round=1, max_rounds=2)).start()
+    policy = Agent(max_retries_per_round=1, max_rounds=2)
+    world = World(policy).start()
     for _ in range(2):
+        assert policy.over() == ""
         world.reject(world.propose(world.ask()[0]), "wrong")
     assert world.ask() == []
+    assert policy.over() == "all of its 2 rounds are over"
+    assert Agent().max_rounds == 24
 
 
 # -- floors -------------------------------------------------------------------------------------------------

@@ -1,52 +1,226 @@
-"""Agent: one long line of work that repairs what was refused, and carries a memory forward."""
+"""Agent: one line of work in rounds, each a planned task that measurements can prove or disprove."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from population.policies.options import check_whole
-from population.policies.rounds import Rounds
-from raysearch.facts import Fact, Mutated
-from raysearch.protocols import View
-from raysearch.types import AttemptId, Proposal
+from population.frontier import Vector
+from population.policies import tasks
+from population.policies.breeder import Breeder
+from population.policies.options import check_choice, check_whole
+from raysearch.consultation import PLANNER, PROFILER, TRIAGE, Consultation, Task
+from raysearch.errors import ConfigError
+from raysearch.facts import AttemptClosed, Fact, Mutated, RunStarted
+from raysearch.protocols import Ask, View
+from raysearch.types import SEED, AttemptId, Brief, CandidateId, Outcome, Proposal
+from raysearch.views.round_texts import figures, profiled, remembered
+from raysearch.views.rounds import Book, Round, label, number_of
+
+ALONE, TOGETHER = "single-agent", "multi-agent"
+MEMORY_CHARS, COUNSEL_CHARS = 5_500, 16_000
+"""Of the memory that an implementer is told, and whoever is consulted."""
+PLANS_MAX = 2
+"""Times that a planner is asked in one round: once more where it wants to go back to what there is not."""
 
 
 @dataclass(kw_only=True, eq=False)
-class Agent(Rounds):
-    """A refused try is repaired from its own commit; when a round's tries are used up, the head is taken again.
+class Agent(Breeder):
+    """In each round somebody decides whether a profile is worth it, a profiler looks, a planner sets one task, and an
+    implementer does it. What is refused is repaired from its own commit, until a child passes or the tries are used up.
 
-    What the latest mutation wished to remember goes into the next brief.
+    Whom the run lacks, or who does not answer, is left out; without any of them the task is the target's objective.
+    Nobody is consulted before there is a program. Work goes on from a child that is better than what it was made from
+    on the primary objective, or equal there and nowhere worse; the planner may go back to any earlier round.
 
     Options
+        max_rounds: rounds after which the run is done; None: no limit.
         max_retries_per_round: refusals that end a round.
+        judge_every: 1: every program passes every gate, in every round; no other number is possible.
+        official_eval_every: 1: every program that passes is measured, and wins its place in pairs; no other number is
+            possible.
+        inner_loop: ``multi-agent``, or ``single-agent``: nobody is consulted, the implementer plans for itself.
+        skills: whether implementers are told which skills the planner recommends.
+        plateau_after: rounds without a gain after which the planner is told what was tried in vain; 0: never.
     """
 
     name: ClassVar[str] = "agent"
 
+    max_rounds: int | None = 24
     max_retries_per_round: int = 3
+    judge_every: int = 1
+    official_eval_every: int = 1
+    inner_loop: str = TOGETHER
+    skills: bool = True
+    plateau_after: int = 3
 
-    _memory: str = field(init=False, repr=False, default="")
+    _book: Book = field(init=False, repr=False, default_factory=Book)
+    _roles: frozenset[str] = field(init=False, repr=False, default=frozenset())
+    """Whom the run has to be consulted."""
+    _round: int = field(init=False, repr=False, default=1)
+    """The one under way, or to come."""
+    _tries: int = field(init=False, repr=False, default=0)
+    """Refusals in this round."""
+    _refused_last: AttemptId | None = field(init=False, repr=False, default=None)
+    """This round's latest refused attempt with a commit."""
+    _feedback: str = field(init=False, repr=False, default="")
+    """Why this round's latest attempt was refused."""
+    _noted: str = field(init=False, repr=False, default="")
+    """What the latest mutation wished to remember."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.max_rounds is not None:
+            check_whole(self.name, "max_rounds", self.max_rounds, 1)
         check_whole(self.name, "max_retries_per_round", self.max_retries_per_round, 1)
+        check_whole(self.name, "plateau_after", self.plateau_after, 0)
+        check_choice(self.name, "inner_loop", self.inner_loop, (TOGETHER, ALONE))
+        if not isinstance(self.skills, bool):
+            raise ConfigError(f"policy {self.name}: skills must be true or false; it is {self.skills!r}.")
+        for option, why in (
+            ("judge_every", "every program must pass every gate before it is measured"),
+            ("official_eval_every", "only what was measured counts, so that every program that passes is measured"),
+        ):
+            check_whole(self.name, option, getattr(self, option), 1)
+            if getattr(self, option) != 1:
+                raise ConfigError(
+                    f"policy {self.name}: {option} can only be 1; it is {getattr(self, option)}: {why}. Leave it out."
+                )
 
-    def _bred(self, view: View, slots: int, rng: random.Random) -> list[Proposal]:
-        proposals = super()._bred(view, slots, rng)
-        return [replace(proposal, brief=replace(proposal.brief, memory=self._memory)) for proposal in proposals]
+    # -- Policy -------------------------------------------------------------------------------------------
+
+    def ask(self, view: View, slots: int, rng: random.Random) -> Sequence[Ask]:
+        if self._stopped() or slots < 1 or self._open or self._book.asking:
+            return []
+        if self._founder is not None and not self._done():
+            question = self._question(view)
+            if question is not None:
+                return [question]
+        return self._bred(view, slots, rng)
 
     def tell(self, fact: Fact) -> None:
+        self._book.told(fact)
         super().tell(fact)
-        if isinstance(fact, Mutated):
-            self._memory = fact.change.mutation.memory
+        match fact:
+            case RunStarted():
+                self._roles = frozenset(step.plugin for step in fact.plan.consultants)
+            case Mutated():
+                self._noted = fact.change.mutation.memory
+            case _:
+                pass
 
-    def _tries_max(self) -> int:
-        return self.max_retries_per_round
+    def over(self, view: View | None = None) -> str:  # noqa: ARG002 - what was told is enough
+        """Why there is nothing more to ask for, in words; empty as long as there is, or may be."""
+        return super().over() or (f"all of its {self.max_rounds} rounds are over" if self._done() else "")
 
-    def _label(self) -> str:
-        return "lineage"
+    # -- what is next -------------------------------------------------------------------------------------
 
-    def _repair(self) -> AttemptId | None:
-        return self._refused_last
+    def _done(self) -> bool:
+        return self.max_rounds is not None and self._round > self.max_rounds
+
+    def _labels(self, _view: View, _slots: int, /) -> list[str]:
+        if self._founder is None:
+            return [label(0)]
+        return [] if self._done() else [label(self._round)]
+
+    def _question(self, view: View) -> Consultation | None:
+        """Whom to ask before the next attempt; None: nobody."""
+        known = self._book.rounds.get(self._round) or Round(self._round)
+        if self.inner_loop == ALONE or known.tries:
+            return None
+        head = self._head()
+        when = f"Round {self._round}" + (f" of {self.max_rounds}" if self.max_rounds is not None else "")
+        plans = known.asked.count(PLANNER)
+        complaint = tasks.unreachable(self._book, known.task, self._round)
+        if TRIAGE in self._roles and not known.asked:
+            return self._consult(view, TRIAGE, tasks.triage(self._book, head, when))
+        if PROFILER in self._roles and PROFILER not in known.asked and not plans and self._worth_it(known, head):
+            return Consultation(PROFILER, head, Brief(task=tasks.focus(known.decision)), label(self._round))
+        if PLANNER in self._roles and (plans == 0 or (complaint and plans < PLANS_MAX)):
+            question = tasks.plan(self._book, head, when, self._round, self.plateau_after, complaint)
+            return self._consult(view, PLANNER, question)
+        return None
+
+    def _worth_it(self, known: Round, head: CandidateId) -> bool:
+        """Whether to profile: as was decided. Where nobody decides, a planner is shown each new program's profile."""
+        if TRIAGE in self._roles:
+            return known.decision is not None and known.decision.profile
+        return PLANNER in self._roles and self._book.profiled != head
+
+    def _consult(self, view: View, role: str, question: str) -> Consultation:
+        head = self._head()
+        brief = Brief(
+            task=question,
+            lessons=self._lessons_of(head),
+            memory=remembered(self._book, self._noted, chars=COUNSEL_CHARS),
+            parents=self._parents_of(view, (head,)),
+            frontier=self._beside((head,)),
+            profile=self._profile(head),
+        )
+        return Consultation(role, head, brief, label(self._round))
+
+    def _child(self, view: View, label: str, rng: random.Random, /) -> Proposal:
+        task, base = self._task(), self._base()
+        brief = Brief(
+            task="" if task is None else tasks.told(task, self._round, self.skills),
+            feedback=self._feedback,
+            lessons=self._lessons_of(base, without=self._feedback),
+            memory=remembered(self._book, self._noted, chars=MEMORY_CHARS),
+            parents=self._parents_of(view, (base,)),
+            frontier=self._beside((base,)),
+            profile=self._profile(base),
+        )
+        return Proposal((base,), self._mutator(rng), brief, self._refused_last, label)
+
+    def _from_nothing(self, label: str, rng: random.Random) -> Proposal:
+        proposal = super()._from_nothing(label, rng)
+        memory = remembered(self._book, self._noted, chars=MEMORY_CHARS)
+        return replace(proposal, brief=replace(proposal.brief, memory=memory))
+
+    def _task(self) -> Task | None:
+        known = self._book.rounds.get(self._round)
+        return None if known is None else known.task
+
+    def _head(self) -> CandidateId:
+        head = self._founder if self._book.head is None else self._book.head
+        return SEED if head is None else head
+
+    def _base(self) -> CandidateId:
+        """Whose child this round makes."""
+        task = self._task()
+        if task is None or task.revert_to_round is None or tasks.unreachable(self._book, task, self._round):
+            return self._head()
+        program = self._book.program(task.revert_to_round)
+        return self._head() if program is None else program.id
+
+    def _profile(self, candidate: CandidateId) -> str:
+        book = self._book
+        return "" if book.profile is None or book.profiled != candidate else profiled(book.profile, book.said)
+
+    # -- what came of it ----------------------------------------------------------------------------------
+
+    def _closed(self, fact: AttemptClosed, proposal: Proposal, point: Vector | None, /) -> None:
+        before = self._founder
+        super()._closed(fact, proposal, point)
+        if before is None or number_of(proposal.lineage) != self._round:
+            return
+        if fact.outcome is Outcome.ADMITTED:
+            this = self._book.rounds[self._round]
+            if not this.kept:
+                said = ", ".join(figures(self._book.beside(this, axis.name)) for axis in self._objectives)
+                self._learn(this.base, f"attempt {fact.attempt} passed every gate, but is no better: {said}.")
+            self._end_round()
+        elif fact.outcome is Outcome.REJECTED:
+            self._tries += 1
+            self._feedback = fact.reason
+            if fact.attempt in self._committed:
+                self._refused_last = fact.attempt
+            if self._tries >= self.max_retries_per_round:
+                self._end_round()
+
+    def _end_round(self) -> None:
+        self._round += 1
+        self._tries = 0
+        self._refused_last, self._feedback = None, ""

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from raysearch.profile import Profile
-from raysearch.views.rounds import Book, Finding, Round
+from raysearch.views.rounds import REASON_CHARS, Book, Finding, Round, one_line
 
-REASON_CHARS = 300
-"""Of a refusal."""
 TITLE_CHARS = 120
 FINDINGS_MAX = 12
 """Components of a profile."""
-ROUNDS_SHARE = 0.6
-"""Of a memory's characters that rounds may take; what they leave is the roadmap's, and the other way round."""
+ROADMAP_SHARE = 0.4
+"""Of a memory's characters that the roadmap takes at most; notes take a quarter, and rounds what is left."""
 
 
 def progress(book: Book) -> str:
@@ -28,28 +26,23 @@ def roadmap(book: Book) -> str:
 
 
 def remembered(book: Book, noted: str = "", *, chars: int) -> str:
-    """What whoever works next should know, ``chars`` at most: notes, roadmap, and the latest rounds, oldest first.
+    """What whoever works next should know, ``chars`` at most: roadmap, the latest rounds, oldest first, and notes.
 
     Of what does not fit the oldest rounds and the ends of the other two are left out.
     """
-    rounds = [
-        _brief(book, book.rounds[number]) for number in sorted(book.rounds) if number and book.rounds[number].tries
-    ]
-    notes = _cut(noted.strip(), chars // 4)
-    left = chars - _size("Noted by the latest attempt", notes)
-    wanted = sum(len(line) + 1 for line in rounds) + 60
-    plan = _cut(book.roadmap, max(0, left - min(wanted, int(left * ROUNDS_SHARE)) - 20))
-    left -= _size("Roadmap", plan) + 60
+    notes, plan = _cut(noted.strip(), chars // 4), _cut(book.roadmap, int(chars * ROADMAP_SHARE))
+    left = chars - len(notes) - len(plan) - 120  # headings
     shown: list[str] = []
-    for line in reversed(rounds):
+    numbers = [number for number in sorted(book.rounds) if number and book.rounds[number].tries]
+    while numbers:
+        line = _brief(book, book.rounds[numbers[-1]])
         left -= len(line) + 1
         if left < 0:
+            shown.append(f"({len(numbers)} earlier rounds are left out)")
             break
-        shown.insert(0, line)
-    missing = len(rounds) - len(shown)
-    if missing:
-        shown.insert(0, f"({missing} earlier rounds are left out)")
-    parts = [("Roadmap", plan), ("Rounds so far", "\n".join(shown)), ("Noted by the latest attempt", notes)]
+        shown.append(line)
+        numbers.pop()
+    parts = [("Roadmap", plan), ("Rounds so far", "\n".join(shown[::-1])), ("Noted by the latest attempt", notes)]
     return "\n\n".join(f"## {title}\n{text}" for title, text in parts if text)
 
 
@@ -87,21 +80,15 @@ def title_of(round_: Round) -> str:
     return one_line(round_.task.title, TITLE_CHARS) if round_.task is not None else "no task was planned"
 
 
-def one_line(text: str, chars: int) -> str:
-    """``text`` on one line, without what is not printable, cut after ``chars``."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= chars else line[: chars - 1] + "…"
-
-
-def _came_of(book: Book, round_: Round) -> str:
+def _came_of(book: Book, round_: Round, found: Finding) -> str:
     """The resolution, or that there is none yet."""
-    return book.resolved(round_).resolution.value if book.over(round_) else "under way"
+    return found.resolution.value if book.over(round_) else "under way"
 
 
 def _brief(book: Book, round_: Round) -> str:
     """A round in a line."""
     found = book.resolved(round_)
-    words = [f"- {round_.number}. {title_of(round_)}: {_came_of(book, round_)}"]
+    words = [f"- {round_.number}. {title_of(round_)}: {_came_of(book, round_, found)}"]
     if round_.child is not None:
         words.append(f"{figures(found)}, {'kept' if round_.kept else 'not kept'} (candidate {round_.child.id})")
     elif found.why:
@@ -114,7 +101,8 @@ def _brief(book: Book, round_: Round) -> str:
 
 
 def _full(book: Book, round_: Round) -> Iterator[str]:
-    yield f"### Round {round_.number}: {title_of(round_)} ({_came_of(book, round_)})"
+    found = book.resolved(round_)
+    yield f"### Round {round_.number}: {title_of(round_)} ({_came_of(book, round_, found)})"
     yield ""
     if round_.decision is not None:
         focus = f", with a focus on {one_line(round_.decision.focus, TITLE_CHARS)}" if round_.decision.focus else ""
@@ -122,12 +110,10 @@ def _full(book: Book, round_: Round) -> Iterator[str]:
         why = one_line(round_.decision.why, REASON_CHARS)
         yield f"- Before it {asked}" + (f": {why}" if why else "")
     yield from (f"- The {role} gave no reply: {one_line(why, REASON_CHARS)}" for role, why in round_.unanswered.items())
+    back = None if round_.task is None else round_.task.revert_to_round
     if round_.tries:
-        back = round_.task is not None and round_.task.revert_to_round is not None
         start = "nothing" if round_.base is None else "the seed" if not round_.base else f"candidate {round_.base}"
-        yield f"- From {start}" + (
-            f", asked to go back to round {round_.task.revert_to_round}" if back and round_.task else ""
-        )
+        yield f"- From {start}" + ("" if back is None else f"; the planner asked to go back to round {back}")
     if round_.task is not None:
         named = (
             ("Hypothesis", round_.task.hypothesis),
@@ -140,17 +126,13 @@ def _full(book: Book, round_: Round) -> Iterator[str]:
         reason = f": {one_line(one.reason, REASON_CHARS)}" if one.reason.strip() else ""
         yield f"- Attempt {one.attempt}{mended}: {one.outcome.value if one.outcome else 'under way'}{reason}"
     if book.over(round_) or round_.child is not None:
-        said = figures(book.resolved(round_))
+        said = figures(found)
         kept = "" if round_.child is None else "; work goes on from it" if round_.kept else "; it was not gone on from"
         yield f"- Measured: {said or 'nothing'}{kept}"
 
 
 def _cut(text: str, chars: int) -> str:
     return text if len(text) <= chars else text[: max(0, chars - 1)] + "…" if chars > 1 else ""
-
-
-def _size(title: str, text: str) -> int:
-    return len(title) + len(text) + 6 if text else 0
 
 
 def listed(words: Sequence[object]) -> str:

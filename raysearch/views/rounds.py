@@ -41,6 +41,8 @@ from raysearch.types import (
 
 _LABEL = re.compile(r"round-(0|[1-9]\d{0,8})")
 USUAL = Confirmation()
+REASON_CHARS = 300
+"""Of a refusal, as it is remembered."""
 
 
 class Resolution(StrEnum):
@@ -61,6 +63,12 @@ def label(number: int) -> str:
     return f"round-{number}"
 
 
+def one_line(text: str, chars: int) -> str:
+    """``text`` on one line, without what is not printable, cut after ``chars``."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * chars]).split())
+    return line if len(line) <= chars else line[: chars - 1] + "…"
+
+
 def number_of(lineage: str) -> int | None:
     """The round that a lineage names; None if it names none."""
     found = _LABEL.fullmatch(lineage)
@@ -76,6 +84,7 @@ class Try:
     outcome: Outcome | None = None
     """None: under way."""
     reason: str = ""
+    """The beginning, on one line."""
     contest: Contest | None = None
     """With the program that it was made from."""
 
@@ -131,6 +140,8 @@ class Book:
     objectives: tuple[Objective, ...] = ()
     confirmation: Confirmation | None = None
     rounds: dict[int, Round] = field(default_factory=dict)
+    latest: int = 0
+    """The highest number of a round."""
     roadmap: str = ""
     """As the planner left it last."""
     head: CandidateId | None = None
@@ -185,7 +196,7 @@ class Book:
 
     def over(self, round_: Round) -> bool:
         """Whether there will be no more attempts of a round, as far as facts say."""
-        return round_.child is not None or self.ended or round_.number < max(self.rounds, default=0)
+        return round_.child is not None or self.ended or round_.number < self.latest
 
     def resolved(self, round_: Round) -> Finding:
         """How a round's task turned out."""
@@ -237,6 +248,7 @@ class Book:
     # -- inside -------------------------------------------------------------------------------------------
 
     def _round(self, number: int) -> Round:
+        self.latest = max(self.latest, number)
         return self.rounds.setdefault(number, Round(number))
 
     def _main(self) -> str:
@@ -264,7 +276,7 @@ class Book:
 
     def _closed(self, round_: Round, fact: AttemptClosed) -> None:
         last = next(one for one in round_.tries if one.attempt == fact.attempt)
-        last.outcome, last.reason = fact.outcome, fact.reason
+        last.outcome, last.reason = fact.outcome, one_line(fact.reason, REASON_CHARS)
         if fact.candidate is None:
             return
         round_.child = self.programs[fact.attempt] = fact.candidate
