@@ -94,6 +94,11 @@ class Portfolio:
         if cost_usd:
             self._spent[attempt] = self._spent.get(attempt, 0.0) + cost_usd
 
+    def paid(self, name: str, cost_usd: float) -> None:
+        """``name`` has cost so much beside its attempts."""
+        if cost_usd:
+            self._accounts.setdefault(name, Account()).cost_usd += cost_usd
+
     def closed(self, fact: AttemptClosed, proposal: Proposal, point: Vector | None, frontier: Frontier) -> None:
         """An attempt came to its end; ``point`` is its candidate's vector, which ``frontier`` must not hold yet.
 

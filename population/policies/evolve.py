@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from population.archive import CELLS_MAX, Behaviour, behaviour
-from population.frontier import Frontier, Vector
+from population.frontier import Frontier, Vector, vector
 from population.generation import Generation
 from population.islands import SURVIVALS, TRIES, Breeding, Island
 from population.kinship import related
@@ -19,7 +19,7 @@ from population.recombination import task
 from raysearch.errors import ConfigError, nearest
 from raysearch.facts import AttemptClosed, AttemptOpened, Fact, Mutated, RunStarted
 from raysearch.protocols import Ask, View
-from raysearch.types import SEED, AttemptId, Brief, CandidateId, Inspiration, Outcome, Proposal
+from raysearch.types import SEED, AttemptId, Brief, Candidate, CandidateId, Inspiration, Outcome, Proposal
 
 ISLANDS_MAX = 10_000
 BIAS, BIAS_OF_SEVERAL = 0.7, 0.4
@@ -180,6 +180,20 @@ class Evolve(Breeder):
             case _:
                 pass
 
+    def meet(self, candidate: Candidate) -> None:
+        """See `Breeder`; it comes to an island as a visitor does."""
+        super().meet(candidate)
+        point = vector(candidate, self._objectives)
+        if point is None:
+            return
+        place = self._placed(candidate, point)
+        if candidate.id == self._founder:
+            self._found(candidate, point, place)
+            return
+        island = self._islands[candidate.id % len(self._islands)]
+        if island.welcome(candidate.id, point, place):
+            island.stale = 0
+
     def _breeding(self, objectives: int) -> Breeding:
         """The options, with what they are where nothing is said and there are so many objectives."""
         several = objectives > 1 or self.survival != "steady"
@@ -259,15 +273,10 @@ class Evolve(Breeder):
 
     def _closed(self, fact: AttemptClosed, proposal: Proposal, point: Vector | None, /) -> None:
         super()._closed(fact, proposal, point)
-        place = None if fact.candidate is None else behaviour(fact.candidate, self.descriptors)
-        if point is not None and place is not None:
-            self._places[fact.attempt] = place
+        place = None if fact.candidate is None else self._placed(fact.candidate, point)
         founding = point is not None and fact.attempt == self._founder
         if point is not None and fact.candidate is not None and founding:
-            self._founding = point
-            self._measured = tuple(m.name for m in fact.candidate.measurements)
-            for island in self._islands:
-                island.welcome(fact.attempt, point, place)
+            self._found(fact.candidate, point, place)
         restarts = self._births.pop(fact.attempt, None)
         if restarts is None:
             return
@@ -285,6 +294,19 @@ class Evolve(Breeder):
         island.stale = 0 if improved else island.stale + 1
         if self.stuck_after and island.stale >= self.stuck_after:
             self._restart(index)
+
+    def _placed(self, candidate: Candidate, point: Vector | None) -> Behaviour | None:
+        """What a candidate is like; remembered if it has a ``point``."""
+        place = behaviour(candidate, self.descriptors)
+        if point is not None and place is not None:
+            self._places[candidate.id] = place
+        return place
+
+    def _found(self, founder: Candidate, point: Vector, place: Behaviour | None) -> None:
+        self._founding = point
+        self._measured = tuple(m.name for m in founder.measurements)
+        for island in self._islands:
+            island.welcome(founder.id, point, place)
 
     def _migrate(self, index: int) -> None:
         """Show the island's best to the next one."""
