@@ -81,10 +81,10 @@ def _attempts_among_names(ctx: click.Context) -> Iterator[tuple[str, str]]:
 def _settings(ctx: click.Context) -> Iterator[tuple[str, str]]:
     """``section.key=`` for everything that --set can set, options of the chosen plug-ins included."""
     from raysearch.config.choices import AUTO
-    from raysearch.config.settings import AgentsTable, LimitsTable, RoleTable, RunTable
+    from raysearch.config.settings import AgentsTable, IssuesTable, LimitsTable, RoleTable, RunTable
     from raysearch.run.automatic import MERGE, MODEL_FREE
 
-    tables: dict[str, Any] = {"run": RunTable, "limits": LimitsTable, "agents": AgentsTable}
+    tables: dict[str, Any] = {"run": RunTable, "limits": LimitsTable, "agents": AgentsTable, "issues": IssuesTable}
     tables |= {f"roles.{role}": RoleTable for role in ("mutate", "judge", "benchmark")}
     for section, table in tables.items():
         yield from ((f"{section}.{key}=", "") for key in table.model_fields)

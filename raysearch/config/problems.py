@@ -68,7 +68,9 @@ def _sentence(keys: Keys, finding: Any, model: type[BaseModel]) -> str:
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", finding["ctx"]["expected"])
         hint = nearest(value, choices) if isinstance(value, str) else ""
-        return f"{_spelt(keys)} must be {_alternatives(choices)}, not {_shown(value)}.{hint}"
+        said = [f'"{choice}"' for choice in choices]
+        said += [word.lower() for word in re.findall(r"\b(?:True|False)\b", finding["ctx"]["expected"])]
+        return f"{_spelt(keys)} must be {_alternatives(said)}, not {_shown(value)}.{hint}"
     message = finding["msg"].removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
     if kind == "too_short" and not value:
         message = "should not be empty"
@@ -83,9 +85,8 @@ def _plainly(message: str) -> str:
     return message
 
 
-def _alternatives(choices: list[str]) -> str:
-    quoted = [f'"{choice}"' for choice in choices]
-    return " or ".join([", ".join(quoted[:-1]), quoted[-1]]) if len(quoted) > 1 else "".join(quoted)
+def _alternatives(words: list[str]) -> str:
+    return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def _shown(value: object) -> str:

@@ -16,6 +16,8 @@ from raysearch.config.values import Amount, Count, Finite, Patience, Seconds, Ta
 
 _OBJECTIVE = re.compile(rf"{NAME.pattern}:(max|min)", re.ASCII)
 CONSTRAINT_CHARS = 10_000
+BOARD_LOOPS = ("agent", "plain")
+"""Loops whose agents are shown the board of issues unless told otherwise."""
 Modality = Literal[
     "",
     "generic",
@@ -220,6 +222,17 @@ class AgentsTable(Table):
     """Use models of which nobody knows the price; they count as free."""
 
 
+class IssuesTable(Table):
+    """``[issues]``: the board of issues."""
+
+    agents: Literal["auto", True, False] = "auto"
+    """Whether agents see it and may file: ``auto``: in the loops `BOARD_LOOPS`."""
+
+    def shown(self, loop: str) -> bool:
+        """Whether agents see the board where ``loop`` says what is done next."""
+        return loop in BOARD_LOOPS if self.agents == "auto" else self.agents
+
+
 class MutatorTable(Table):
     """``[mutator.NAME]``: a mutator's options; ``use`` refers to its class where NAME is not an installed one."""
 
@@ -283,6 +296,7 @@ class Settings(Table):
     audit: AuditTable = AuditTable()
     devices: DevicesTable = DevicesTable()
     agents: AgentsTable = AgentsTable()
+    issues: IssuesTable = IssuesTable()
     prices: dict[str, PriceRow] = Field(default_factory=dict)
     """What models cost, by name; goes over all other prices."""
     policy: dict[str, Option] = Field(default_factory=dict)
@@ -313,6 +327,7 @@ class Settings(Table):
             ("audit",): self.audit.model_dump(),
             ("devices",): self.devices.model_dump(),
             ("agents",): self.agents.model_dump(),
+            ("issues",): self.issues.model_dump(),
             ("policy",): self.policy,
         }
         for name, row in self.prices.items():

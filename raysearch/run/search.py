@@ -79,6 +79,8 @@ class Search:
     asked: tuple[Step, ...] = ()
     """The same roles: where they are answered, and in what time."""
     push_to: str = ""
+    board: bool = False
+    """Whether agents see the board of issues, and may file."""
     """Git repository that results are pushed to, if any."""
     servers: tuple[ServerSpec, ...] = ()
     """Model servers that the run brings along."""
@@ -212,6 +214,7 @@ def plan_of(search: Search, target: Target) -> Plan:
 
 
 def _environment(target: Target) -> str:
+        board=search.board,
     """A digest of what evaluations run under."""
     parts = (platform.python_version(), platform.machine(), platform.system(), sorted(target.environment.items()))
     return blake2b(repr(parts).encode(), digest_size=16).hexdigest()
