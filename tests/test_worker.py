@@ -11,6 +11,7 @@ import pytest
 from toys import BENCHMARK, make_target
 
 from raysearch.config.targets import load_target, snapshot_target
+from raysearch.devices import Leasing, Request
 from raysearch.errors import EvaluatorFault, MutatorFault, Void
 from raysearch.jobs import CONFIRMATION, Job
 from raysearch.plugins import PluginSpec
@@ -232,3 +233,35 @@ def test_who_writes_programs_does_not_see_what_is_hidden(tmp_path: Path) -> None
         assert "below zero" in result.mutation.summary
         assert "reference" in result.mutation.summary
         assert "secret" not in result.mutation.summary
+
+
+FAILS_UNLESS_SEED = """
+import argparse, pathlib, sys
+p = argparse.ArgumentParser()
+for name in ("candidate", "reference", "seed", "result"):
+    p.add_argument("--" + name)
+a = p.parse_args()
+sys.exit(75 if (pathlib.Path(a.candidate) / "x.txt").read_text().strip() == "5" else 1)
+"""
+
+
+def test_what_could_not_be_found_out_on_the_seed_is_held_against_nobody(tmp_path: Path) -> None:
+    """The program's benchmark breaks, and so may everybody's: measuring the seed was void."""
+    for worker in opened(tmp_path, benchmark=FAILS_UNLESS_SEED):
+        fault = worker.perform(Job(AttemptId(1), Stage.BENCHMARK, "benchmark", committed(worker, "7"))).result
+        assert isinstance(fault, Void)
+        assert fault.retryable
+
+
+def test_measurements_say_on_which_cores_they_were_made(tmp_path: Path) -> None:
+    for worker in opened(tmp_path):
+        leasing = Leasing(on=True, request=Request(), contention="off", folder=tmp_path / "locks")
+        leased = Worker(replace(worker.spec, leasing=leasing))
+        for measuring, told in ((worker, False), (leased, True)):
+            found = measuring.perform(Job(AttemptId(1), Stage.BENCHMARK, "benchmark", committed(worker, "7"))).result
+            assert isinstance(found, tuple)
+            assert all(("cores" in measurement.conditions) == told for measurement in found)
+        verdict = leased.perform(Job(AttemptId(1), Stage.JUDGE, "accuracy", committed(worker, "7"))).result
+        assert isinstance(verdict, Verdict)
+        assert "cores" not in verdict.conditions
+        leased.close()
