@@ -256,7 +256,7 @@ def _unkept(witness: Witness) -> Iterator[str]:
             if known >= entry.seq or commit != entry.fact.change.commit:
                 yield f"attempt {entry.fact.attempt}'s commit had no ref when it was written down"
     jobs = [
-        (job.attempt, job.stage, job.plugin, job.challenge and job.challenge.rival, job.try_number)
+        (job.ticket, job.stage, job.plugin, job.challenge and job.challenge.rival, job.try_number)
         for _, job in witness.submitted
     ]
     if len(set(jobs)) != len(jobs):
@@ -264,10 +264,10 @@ def _unkept(witness: Witness) -> Iterator[str]:
 
 
 def _crowded(spans: Sequence[Span], slots: Mapping[Stage, int]) -> Iterator[str]:
-    """Slots with two jobs at once, roles with more slots than they have, attempts in two places."""
+    """Slots with two jobs at once, roles with more slots than they have, attempts and questions in two places."""
     busy: dict[tuple[str, int], float] = {}
     for span in sorted(spans, key=lambda span: span.began_s):
-        for place in ((f"{span.stage} slot", span.slot), ("attempt", int(span.job.attempt))):
+        for place in ((f"{span.stage} slot", span.slot), span.job.ticket):
             if busy.get(place, 0.0) > span.began_s + 1e-9:
                 yield f"{place[0]} {place[1]} has two jobs at once"
             busy[place] = span.ends_s

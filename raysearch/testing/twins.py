@@ -9,6 +9,7 @@ from raysearch.facts import (
     AttemptClosed,
     AttemptOpened,
     Compared,
+    Consulted,
     Entry,
     Fact,
     JobFailed,
@@ -36,7 +37,7 @@ def essence(fact: Fact) -> Fact:
             return replace(fact, proposal=replace(proposal, brief=replace(proposal.brief, inspirations=shown)))
         case Mutated():
             return replace(fact, change=replace(fact.change, commit=ANY), worker="", took_s=0.0)
-        case Judged() | Measured() | Compared() | JobFailed():
+        case Judged() | Measured() | Compared() | JobFailed() | Consulted():
             return replace(fact, worker="", took_s=0.0)
         case AttemptClosed(candidate=candidate) if candidate is not None:
             return replace(fact, candidate=replace(candidate, commit=ANY))

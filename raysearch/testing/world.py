@@ -6,10 +6,12 @@ import hashlib
 import random
 from dataclasses import dataclass, field
 
+from raysearch.consultation import Reply
 from raysearch.errors import EvaluatorFault, MutatorFault, SandboxFault
 from raysearch.facts import RunStarted
 from raysearch.jobs import Job, Result
 from raysearch.seeds import stream
+from raysearch.testing.advice import reply
 from raysearch.types import (
     Challenge,
     Change,
@@ -89,6 +91,8 @@ class World:
 
     def perform(self, job: Job) -> Result:
         """Raises the faults that ``odds`` hand out."""
+        if job.consultation is not None:
+            return self._advised(job)
         rng = stream(self.seed, job.stage, job.plugin, job.attempt, job.try_number)
         usage = Usage(cost_usd=round(rng.random() * 0.1, 4), calls=1) if job.stage is Stage.MUTATE else Usage()
         chance = rng.random()
@@ -107,6 +111,18 @@ class World:
                 return self._contested(job, job.challenge, rng)
             case Stage.BENCHMARK:
                 return self._measured(job, rng)
+
+    def _advised(self, job: Job) -> Result:
+        rng = stream(self.seed, "consult", job.plugin, job.consultation or 0, job.try_number)
+        usage = Usage(cost_usd=round(rng.random() * 0.02, 4), calls=1) if job.stage is Stage.MUTATE else Usage()
+        chance = rng.random()
+        if chance < self.odds.crash:
+            raise EvaluatorFault(f"the {job.plugin} has no reply", usage)
+        if chance < self.odds.crash + self.odds.sandbox:
+            raise SandboxFault("no namespace to be had", usage)
+        if chance < self.odds.crash + self.odds.sandbox + self.odds.nonsense:
+            return rng.choice((Verdict(True, "a verdict, where a reply was due"), Reply("a lone surrogate: \udc80")))
+        return reply(job.plugin, OBJECTIVES, rng, usage)
 
     def _mutated(self, job: Job, rng: random.Random, usage: Usage) -> Change:
         x, y = before = self.programs[job.base]
