@@ -116,8 +116,9 @@ def no_gain(attempt: int, new: Mapping[str, float], old: Mapping[str, float], ob
 
 
 def _tells(comment: Comment) -> bool:
-    own = comment.author == ME and comment.evidence.startswith(FAILED)
-    return bool(comment.text.strip()) and not own and comment.action not in _SILENT
+    if comment.author == ME and (comment.action is Action.RELEASE or comment.evidence.startswith(FAILED)):
+        return False
+    return bool(comment.text.strip()) and comment.action not in _SILENT
 
 
 def _said(comment: Comment) -> str:

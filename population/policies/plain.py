@@ -11,6 +11,7 @@ from population.frontier import Vector, primary
 from population.policies import assignments
 from population.policies.backlog import (
     ME,
+    REASON_CHARS,
     act,
     attempt_of,
     blocked,
@@ -45,7 +46,7 @@ from raysearch.protocols import Ask, View
 from raysearch.types import SEED, AttemptId, Brief, CandidateId, Outcome, Proposal
 
 LINEAGE = "plain"
-ALONE = ("stop", "improve")
+IDLE = ("stop", "improve")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,8 @@ class Plain(Breeder):
         max_issues_per_perf_eval: new issues that one evaluation may bring; what is beyond that is closed, the least
             urgent first.
         load_levels: the loads under which the performance evaluator looks at the program.
-        alone: where no performance evaluator can be asked, ``stop``: the run is done when no issue is open;
-            ``improve``: the loop then files an issue of its own, to better the primary objective, one each round.
+        when_idle: where an evaluation brings no new issue, or there is nobody to evaluate: ``stop``: the run is done;
+            ``improve``: the loop files an issue of its own, to better the primary objective, one each round.
     """
 
     name: ClassVar[str] = "plain"
@@ -85,7 +86,7 @@ class Plain(Breeder):
     max_attempts_per_issue: int = 3
     max_issues_per_perf_eval: int = 3
     load_levels: tuple[LoadLevel, ...] = LADDER
-    alone: str = "stop"
+    when_idle: str = "stop"
 
     _target: str = field(init=False, repr=False, default="")
     _head: CandidateId | None = field(init=False, repr=False, default=None)
@@ -103,6 +104,8 @@ class Plain(Breeder):
     _rounds: int = field(init=False, repr=False, default=0)
     _evaluated: bool = field(init=False, repr=False, default=False)
     """Whether the program was evaluated since the latest attempt."""
+    _own: bool = field(init=False, repr=False, default=False)
+    """Whether the loop has filed an issue of its own since."""
     _unanswered: str = field(init=False, repr=False, default="")
     """Why the latest evaluation of this session came to nothing."""
     _settled: tuple[int, ...] = field(init=False, repr=False, default=())
@@ -116,12 +119,12 @@ class Plain(Breeder):
         check_whole(self.name, "max_rounds", self.max_rounds, 1)
         check_whole(self.name, "max_attempts_per_issue", self.max_attempts_per_issue, 1)
         check_whole(self.name, "max_issues_per_perf_eval", self.max_issues_per_perf_eval, 0)
-        check_choice(self.name, "alone", self.alone, ALONE)
+        check_choice(self.name, "when_idle", self.when_idle, IDLE)
 
     # -- Policy -------------------------------------------------------------------------------------------
 
     def ask(self, view: View, slots: int, rng: random.Random) -> Sequence[Ask]:
-        stopped = self._stopped() or bool(super().over())
+        stopped = self._stopped() or bool(super().over(view))
         if slots < 1 or self._open or self._asking or (stopped and self._ended is None):
             return []
         due = self._due(view, rng)
@@ -138,7 +141,7 @@ class Plain(Breeder):
             case AttemptOpened():
                 self._claimed, self._ended = None, None
                 self._agents_closed.clear()
-                self._evaluated = self._evaluated and fact.attempt == SEED
+                self._evaluated, self._own, self._unanswered = False, False, ""
             case ConsultationOpened(number, question) if question.lineage == LINEAGE:
                 self._asking.add(number)
                 self._about = question.about
@@ -160,12 +163,10 @@ class Plain(Breeder):
 
     def over(self, view: View | None = None) -> str:
         """Why there is nothing more to ask for, in words; empty as long as there is, or may be."""
-        if reason := super().over():
+        if reason := super().over(view):
             return reason
         if view is None or self._open or self._asking or self._due(view, random.Random(0)) is not None:
             return ""
-        if self._rounds >= self.max_rounds or (self.alone == "improve" and self._rounds + 1 >= self.max_rounds):
-            return f"no issue is left for another round: {self.max_rounds} are over"
         if self._unanswered:
             return (
                 f"no issue is open, and the performance evaluator did not answer: {cut(self._unanswered, LESSON_CHARS)}"
@@ -173,8 +174,12 @@ class Plain(Breeder):
         given_up = ", ".join(map(str, blocked(view.board)[:10]))
         if self._head is None:
             return f"no issue is open, and no program passed every gate; blocked: {given_up or 'none'}"
+        rounds = f"{self.max_rounds} rounds are over, as many as there may be"
+        if self._rounds >= self.max_rounds:
+            return rounds
         if not self._evaluated:
-            return "no issue is open, and there is no performance evaluator to ask for more"
+            alone = "there is no performance evaluator to ask for more"
+            return f"no issue is open, and {rounds if self.when_idle == 'improve' else alone}"
         return f"no issue is open, and the performance evaluation of round {self._rounds} brought no new one"
 
     # -- what is due --------------------------------------------------------------------------------------
@@ -208,18 +213,22 @@ class Plain(Breeder):
         return self._evaluation(view)
 
     def _evaluation(self, view: View) -> Ask | None:
-        """The end of a round, no issue being open."""
-        if self._evaluated or self._head is None:
+        """What ends a round, no issue being open: an evaluation, or else an issue of the loop's own."""
+        if self._head is None or self._unanswered:
             return None
-        if PERFORMANCE_EVALUATOR not in (step.plugin for step in view.plan.consultants):
-            if self.alone == "stop" or self._rounds + 1 >= self.max_rounds:
-                return None
-            axis = self._objectives[primary(self._objectives)]
-            return assignments.next_gain(axis, self._objectives, self._head, self._scores(view))
+        if not self._evaluated and PERFORMANCE_EVALUATOR in (step.plugin for step in view.plan.consultants):
+            return self._question(view, self._head)
+        last = not self._evaluated and self._rounds + 1 >= self.max_rounds
+        if self.when_idle == "stop" or self._own or last:
+            return None
+        axis = self._objectives[primary(self._objectives)]
+        return assignments.next_gain(axis, self._objectives, self._head, self._scores(view))
+
+    def _question(self, view: View, head: CandidateId) -> Consultation:
         done = assignments.settled(view.board, self._settled)
-        task = assignments.evaluate(self._head, self.load_levels, self.max_issues_per_perf_eval, done, self._report)
-        parents = self._parents_of(view, (self._head,))
-        return Consultation(PERFORMANCE_EVALUATOR, self._head, Brief(task=task, parents=parents), LINEAGE)
+        task = assignments.evaluate(head, self.load_levels, self.max_issues_per_perf_eval, done, self._report)
+        parents = self._parents_of(view, (head,))
+        return Consultation(PERFORMANCE_EVALUATOR, head, Brief(task=task, parents=parents), LINEAGE)
 
     def _labels(self, view: View, slots: int, /) -> list[str]:
         held = in_hand(view.board) if slots else None
@@ -231,12 +240,12 @@ class Plain(Breeder):
         assert issue is not None, "claimed before it is worked on"
         parents = () if self._head is None else (self._head,)
         earlier = failures(issue)
-        reasons = [cut(failure.text, LESSON_CHARS) for failure in earlier]
-        lessons = tuple(dict.fromkeys(reasons[:-1]))[-self.lessons_max :] if self.lessons_max else ()
+        *reasons, latest = [cut(failure.text, LESSON_CHARS) for failure in earlier] or [""]
+        lessons = tuple(dict.fromkeys(reason for reason in reasons if reason != latest))
         brief = Brief(
             task=assignments.work_on(issue),
-            feedback=cut(earlier[-1].text, 4 * LESSON_CHARS) if earlier else "",
-            lessons=lessons,
+            feedback=cut(earlier[-1].text, REASON_CHARS) if earlier else "",
+            lessons=lessons[max(0, len(lessons) - self.lessons_max) :],
             parents=self._parents_of(view, parents),
             frontier=self._beside(parents),
         )
@@ -310,7 +319,9 @@ class Plain(Breeder):
             return
         number = filing.issue
         if filing.action is Action.CREATE and filing.kind is Kind.PERF:
-            self._round_over()
+            self._own = True
+            if not self._evaluated:  # nobody could be asked
+                self._round_over()
         self._claimed = number if filing.action is Action.CLAIM else None
         ended = self._ended
         if ended is not None and ended.issue == number:

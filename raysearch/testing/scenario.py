@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from raysearch.seeds import stream
+from raysearch.testing.advice import staffed
 from raysearch.testing.simulated import Faults, Mishap
 from raysearch.testing.world import FINAL, JUDGES, Odds
 from raysearch.types import Confirmation, Limits, Plan, Stage, Step
 
 POLICIES: Mapping[str, tuple[Mapping[str, object], ...]] = {
     "evolve": ({}, {"islands": 3, "migration_every": 2, "stuck_after": 3}, {"frontier_bias": 0.2, "k_random": 3}),
-    "plain": ({}, {"max_rounds": 6, "max_attempts_per_issue": 1, "alone": "improve"}),
-    "agent": ({}, {"max_retries_per_round": 1, "lessons_max": 0}),
+    "plain": ({}, {"max_rounds": 6, "max_attempts_per_issue": 1, "when_idle": "improve"}),
+    "agent": ({}, {"max_retries_per_round": 1, "lessons_max": 0, "plateau_after": 1}, {"inner_loop": "single-agent"}),
     "best-of-n": ({}, {"bootstrap_max_attempts": 1}),
     "chain": ({}, {"lessons_max": 1}),
 }
@@ -67,7 +68,7 @@ class Scenario:
         )
         return cls(
             seed=seed,
-            plan=_plan(rng),
+            plan=_plan(rng, seed),
             odds=odds,
             seeded=rng.random() < 0.7,
             slots={Stage.MUTATE: rng.randint(1, 4), Stage.JUDGE: rng.randint(1, 4), Stage.BENCHMARK: rng.randint(1, 2)},
@@ -83,7 +84,7 @@ class Scenario:
         rng = stream(seed, "scenario")
         return cls(
             seed=seed,
-            plan=replace(_plan(rng), confirmation=None, final=()),
+            plan=replace(_plan(rng, seed), confirmation=None, final=()),
             odds=Odds(crash=0.05, sandbox=0.05, refused=0.05, same=0.1, no=0.2, nonsense=0.02),
             seeded=True,
             slots=dict.fromkeys(Stage, 1),
@@ -91,13 +92,14 @@ class Scenario:
         )
 
 
-def _plan(rng: random.Random) -> Plan:
+def _plan(rng: random.Random, seed: int) -> Plan:
     benchmarks = rng.choice((("both",), ("timing", "footprint"), ("footprint", "timing")))
     steps = [Step(Stage.JUDGE, name, timeout_s=20.0) for name in JUDGES[: rng.randint(1, len(JUDGES))]]
     steps += [Step(Stage.BENCHMARK, name, timeout_s=20.0) for name in benchmarks]
     retries_max, confirmation = rng.randint(0, 3), _confirmation(rng)
     final = tuple(Step(Stage.JUDGE, name, timeout_s=20.0) for name in FINAL[: rng.randint(0, len(FINAL))])
-    return Plan(tuple(steps), 20.0, retries_max, confirmation=confirmation, final=final)
+    asked = staffed(stream(seed, "consultants"))
+    return Plan(tuple(steps), 20.0, retries_max, confirmation=confirmation, final=final, consultants=asked)
 
 
 def _confirmation(rng: random.Random) -> Confirmation | None:

@@ -1,0 +1,479 @@
+"""The plain loop: what is worked on in which order, when it gives up, when it stops, and that nothing is lost."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+from golden import same
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plain_world import ASKED, PERSON, PLAN, Run, World, filed, said
+from transcripts import transcript
+
+from population.policies.backlog import ME
+from population.policies.plain import Plain, holds
+from raysearch.board import Action, Author, Filing, Kind, Status
+from raysearch.consultation import PERFORMANCE_EVALUATOR
+from raysearch.errors import ConfigError
+from raysearch.facts import AttemptClosed, AttemptOpened, ConsultationOpened, Fact, Filed, RunEnded
+from raysearch.loads import LoadLevel
+from raysearch.state import State
+from raysearch.testing.audit import audit
+from raysearch.testing.simulated import Mishap, PowerCut
+from raysearch.testing.twins import essences
+from raysearch.types import Limits, Outcome, Plan
+
+BUG, FEATURE, PERF = Kind.BUG, Kind.FEATURE, Kind.PERF
+AGENT = Author("implementer", "attempt")
+
+
+def facts(run: Run, kind: type[Fact]) -> list[Fact]:
+    return [entry.fact for entry in run.entries if isinstance(entry.fact, kind)]
+
+
+def worked_on(run: Run) -> list[int | None]:
+    """Issues, in the order of the attempts at them."""
+    return [f.proposal.issue for f in facts(run, AttemptOpened) if f.attempt]
+
+
+def statuses(state: State) -> dict[int, str]:
+    return {number: issue.status.value for number, issue in state.board.issues.items()}
+
+
+def ended(run: Run) -> str:
+    (last,) = facts(run, RunEnded)[-1:]
+    return last.reason
+
+
+def sound(run: Run) -> None:
+    entries = run.entries
+    assert audit(entries) == []
+    for fact in facts(run, AttemptOpened):
+        assert len(fact.proposal.parents) <= 1
+
+
+MANY = [
+    filed(PERF, "slow start"),  # 1: lost ground twice, then held it
+    filed(FEATURE, "streams"),  # 2
+    filed(BUG, "leaks"),  # 3: two refusals
+    filed(FEATURE, "limits", priority=5),  # 4: never
+    filed(BUG, "crashes", priority=1),  # 5
+    filed(PERF, "slow end", priority=9),  # 6
+    filed(BUG, "wrong order"),  # 7: cheats, is lazy, breaks
+    filed(FEATURE, "logs"),  # 8: makes it slower, which of a feature is no matter
+    filed(PERF, "memory"),  # 9: never
+    filed(FEATURE, "names", priority=-1),  # 10
+    filed(BUG, "typo", priority=-5),  # 11
+    filed(FEATURE, "help"),  # 12: breaks, then is there
+]
+PLAYS = {
+    1: ("good -50", "good -40", "good -2"),
+    3: ("bad", "bad", "good"),
+    4: ("bad",),
+    6: ("good 30",),
+    7: ("cheating", "lazy", "crashing"),
+    8: ("good -20",),
+    9: ("good -90",),
+    12: ("crashing", "good"),
+}
+REPLIES = [
+    said("the middle is slow", filed(PERF, "the middle", priority=2), filed(BUG, "drops one", priority=1), speed=40),
+    said("fine now", speed=30),
+]
+
+
+def twelve(**more: object) -> Run:
+    return Run(World(PLAYS, REPLIES), [(0, issue) for issue in MANY], **more)  # type: ignore[arg-type]
+
+
+def test_twelve_issues_in_order_with_attempts_blocks_and_early_exit() -> None:
+    run = twelve()
+    state = run.drive()
+    bugs, features, perfs = [5, 3, 3, 3, 7, 7, 7, 11], [4, 4, 4, 2, 8, 12, 12, 10], [6, 1, 1, 1, 9, 9, 9]
+    assert worked_on(run) == [*bugs, *features, *perfs, 14, 13]
+    done, blocked = "done", "blocked"
+    assert statuses(state) == {
+        **dict.fromkeys(range(1, 15), done),
+        **dict.fromkeys((4, 7, 9), blocked),
+    }
+    assert {n: i.attempts for n, i in state.board.issues.items()} == {
+        **dict.fromkeys(range(1, 15), 1),
+        **{1: 3, 3: 3, 4: 3, 7: 3, 9: 3, 12: 2},
+    }
+    assert [f.question.about for f in facts(run, ConsultationOpened)] == [20, 25]
+    assert ended(run) == "no issue is open, and the performance evaluation of round 2 brought no new one"
+    assert not state.board.refusals
+    sound(run)
+
+
+def test_every_issue_that_is_done_names_a_candidate_that_passed() -> None:
+    state = twelve().drive()
+    for issue in state.board.having(Status.DONE):
+        closing = issue.comments[-1]
+        assert closing.author == ME
+        assert int(closing.evidence.removeprefix("candidate ")) in state.candidates
+    for issue in state.board.having(Status.BLOCKED):
+        told = [c.evidence.rsplit(" ", 1)[1] for c in issue.comments if c.evidence]
+        assert len(told) == 3
+
+
+def test_one_lineage_and_repairs_from_what_was_refused() -> None:
+    run = twelve()
+    state = run.drive()
+    by_issue: dict[int | None, list[AttemptOpened]] = {}
+    head, kept = 0, {f.filing.evidence for f in facts(run, Filed) if f.filing.outcome == "done"}
+    for fact in (entry.fact for entry in run.entries):
+        if isinstance(fact, AttemptOpened) and fact.attempt:
+            assert fact.proposal.parents == (head,)
+            by_issue.setdefault(fact.proposal.issue, []).append(fact)
+        elif isinstance(fact, AttemptClosed) and f"candidate {fact.attempt}" in kept:
+            head = fact.attempt
+    first, second, third = by_issue[3]
+    assert [f.proposal.repair for f in (first, second, third)] == [None, first.attempt, second.attempt]
+    assert second.proposal.brief.feedback == "accuracy: 2 of 5 cases fail"
+    _, lazy, crashing = by_issue[7]
+    assert (lazy.proposal.repair, crashing.proposal.repair) == (lazy.attempt - 1, lazy.attempt)
+    assert [f.proposal.repair for f in by_issue[1]] == [None, None, None]  # what lost ground is not gone on from
+    assert "is worse: speed" in by_issue[1][1].proposal.brief.feedback
+    assert state.closed[by_issue[1][0].attempt] is Outcome.ADMITTED
+
+
+def test_a_transcript_of_the_whole() -> None:
+    run = twelve()
+    run.drive()
+    same("plain/transcript.txt", transcript(run.entries))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_at_twenty_random_points_nothing_is_paid_twice(seed: int) -> None:
+    whole = twelve()
+    state = whole.drive()
+    rng, run = random.Random(seed), twelve()
+    cuts = 0
+    while cuts < 20:
+        try:
+            run.drive(Mishap(rng.randint(1, 9), kept=rng.choice((0.0, rng.random(), 1.0))))
+        except PowerCut:
+            cuts += 1
+            continue
+        raise AssertionError("it ended too early")
+    resumed = run.drive()
+    assert run.sessions == 21
+    sound(run)
+    assert statuses(resumed) == statuses(state)
+    assert {n: i.attempts for n, i in resumed.board.issues.items()} == {
+        n: i.attempts for n, i in state.board.issues.items()
+    }
+    wanted = [fact for fact in essences(whole.entries) if isinstance(fact, AttemptOpened | AttemptClosed)]
+    assert [f for f in essences(run.entries) if isinstance(f, AttemptOpened | AttemptClosed)] == wanted
+    assert set(run.disk.paid().values()) == {1}
+    assert whole.done <= run.done <= whole.done + cuts
+
+
+# -- the beginning ------------------------------------------------------------------------------------------
+
+
+def test_an_empty_board_begins_with_the_objective() -> None:
+    run = Run(World())
+    state = run.drive()
+    issue = state.board.issues[1]
+    assert (issue.kind, issue.author, issue.status) == (FEATURE, ME, Status.DONE)
+    assert issue.body.startswith("Read the objective of toy")
+    assert issue.evidence == "The program as it is passed every gate: speed 100 1/s."
+    assert worked_on(run) == [1]
+
+
+def test_a_board_with_issues_needs_no_beginning() -> None:
+    run = Run(World(), [(0, filed(BUG, "leaks"))])
+    assert list(run.drive().board.issues) == [1]
+
+
+def test_from_nothing_every_attempt_repairs_the_one_before() -> None:
+    run = Run(World({1: ("bad", "bad", "good")}, seed=None))
+    state = run.drive()
+    opened = [(f.proposal.parents, f.proposal.repair) for f in facts(run, AttemptOpened)]
+    assert opened == [((), None), ((), 1), ((), 2)]
+    assert statuses(state) == {1: "done"}
+    assert [f.question.about for f in facts(run, ConsultationOpened)] == [3]
+
+
+def test_nothing_that_passes_ends_it_without_an_evaluation() -> None:
+    run = Run(World({1: ("bad",)}, seed=None))
+    assert statuses(run.drive()) == {1: "blocked"}
+    assert ended(run) == "no issue is open, and no program passed every gate; blocked: 1"
+    assert not facts(run, ConsultationOpened)
+
+
+def test_a_refused_seed_is_told_and_is_where_work_begins() -> None:
+    run = Run(World(seed="seed bad 3"))
+    state = run.drive()
+    assert state.board.issues[1].evidence == "The program as it is was refused: accuracy: 2 of 5 cases fail"
+    assert [f.proposal.parents for f in facts(run, AttemptOpened)] == [(), ()]
+
+
+# -- rounds -------------------------------------------------------------------------------------------------
+
+
+def again(count: int) -> list[object]:
+    return [said("more", filed(PERF, f"more {n}")) for n in range(count)]
+
+
+def test_rounds_are_bounded() -> None:
+    run = Run(World(replies=again(9)), make=lambda: Plain(max_rounds=3))  # type: ignore[arg-type]
+    state = run.drive()
+    assert worked_on(run) == [1, 2, 3]
+    assert statuses(state)[4] == "open"
+    assert len(facts(run, ConsultationOpened)) == 3
+    assert ended(run) == "3 rounds are over, as many as there may be"
+
+
+def test_what_an_evaluation_files_beyond_its_share_is_closed_least_urgent_first() -> None:
+    issues = [filed(PERF, name, priority) for name, priority in (("a", 1), ("b", 3), ("c", 0), ("d", 3), ("e", 0))]
+    run = Run(World(replies=[said("much", *issues)]), make=lambda: Plain(max_issues_per_perf_eval=2))
+    state = run.drive()
+    closed = [f.filing.issue for f in facts(run, Filed) if f.filing.text.startswith("not wanted")]
+    assert closed == [6, 4, 2]
+    assert worked_on(run) == [1, 3, 5]
+    assert statuses(state) == {1: "done", 2: "closed", 3: "done", 4: "closed", 5: "done", 6: "closed"}
+
+
+def test_the_evaluator_is_told_the_loads_its_share_and_what_was_before() -> None:
+    loads = (LoadLevel(2.0, 10.0, 64), LoadLevel(16.0))
+    replies = [said("slow in the middle", filed(PERF, "the middle"), speed=40)]
+    run = Run(World({2: ("good 30",)}, replies), make=lambda: Plain(load_levels=loads, max_issues_per_perf_eval=1))
+    run.drive()
+    first, second = (f.question.brief.task for f in facts(run, ConsultationOpened))
+    assert "- 2 a second for 10 s, each answer cut off at length 64\n- 16 a second for 20 s" in first
+    assert "file 1 issue at most" in first
+    assert "- feature 1 is done: Do all that the objective asks for" in first
+    assert "previous evaluation\n" not in first.replace("## Since the previous evaluation\n", "")
+    assert "- perf 2 is done: the middle" in second
+    assert "feature 1" not in second
+    assert "Of candidate 1.\n- light: delay 40 ms\nslow in the middle" in second
+
+
+def test_an_evaluation_that_fails_ends_it_and_is_asked_for_again_when_resumed() -> None:
+    run = Run(World(replies=["no device", "no device"]))
+    run.drive()
+    said_why = "no issue is open, and the performance evaluator did not answer: EvaluatorFault: no device"
+    assert ended(run) == said_why
+    run.drive()
+    assert len(facts(run, ConsultationOpened)) == 2
+    assert ended(run) == said_why
+    run.drive()
+    assert ended(run).endswith("the performance evaluation of round 1 brought no new one")
+    assert worked_on(run) == [1]
+
+
+def test_without_an_evaluator_it_is_done_when_the_queue_is() -> None:
+    run = Run(World(), plan=Plan(PLAN.steps, board=True))
+    run.drive()
+    assert worked_on(run) == [1]
+    assert ended(run) == "no issue is open, and there is no performance evaluator to ask for more"
+
+
+@pytest.mark.parametrize(("consultants", "issues"), [((), [1, 2, 3, 4]), (ASKED, [1, 2, 3, 4])])
+def test_an_idle_loop_may_go_on_by_itself(consultants: tuple[object, ...], issues: Sequence[int]) -> None:
+    plan = Plan(PLAN.steps, consultants=consultants, board=True)  # type: ignore[arg-type]
+    run = Run(World({2: ("good 9",)}), plan=plan, make=lambda: Plain(when_idle="improve", max_rounds=4))
+    state = run.drive()
+    assert worked_on(run) == issues
+    assert state.board.issues[2].title == "Better speed than candidate 1"
+    assert state.board.issues[3].evidence == "Candidate 2: speed 109 1/s."
+    assert "4 rounds are over, as many as there may be" in ended(run)
+    assert len(facts(run, ConsultationOpened)) == (4 if consultants else 0)
+
+
+# -- others at the board ------------------------------------------------------------------------------------
+
+
+def by_agent(action: Action, issue: int, outcome: str = "") -> Filing:
+    return Filing(action, AGENT, issue, text="so it is", outcome=outcome)  # type: ignore[arg-type]
+
+
+def test_an_agent_s_word_that_it_is_done_counts_for_nothing_without_a_program() -> None:
+    closes = [by_agent(Action.CLOSE, 1, "done"), by_agent(Action.CLOSE, 2, "done")]
+    run = Run(
+        World({1: ("cheating", "good")}, by_agents={(1, 1): closes}),
+        [(0, filed(BUG, "leaks")), (0, filed(FEATURE, "logs"))],
+    )
+    state = run.drive()
+    assert worked_on(run) == [1, 1, 2]
+    assert statuses(state) == {1: "done", 2: "done"}
+    assert state.board.issues[2].comments[-1].evidence == "candidate 3"
+
+
+def test_agents_cannot_try_for_ever_by_closing() -> None:
+    closes = {(1, n): [by_agent(Action.CLOSE, 1, "done")] for n in range(1, 9)}
+    run = Run(World({1: ("crashing",)}, by_agents=closes), [(0, filed(BUG, "leaks"))])
+    assert statuses(run.drive()) == {1: "blocked"}
+    assert worked_on(run) == [1, 1, 1]
+
+
+def test_what_an_agent_closed_with_a_program_that_passed_stays_closed() -> None:
+    closes = [by_agent(Action.CLOSE, 1, "done"), by_agent(Action.CLOSE, 2, "done")]
+    run = Run(World(by_agents={(1, 1): closes}), [(0, filed(BUG, "leaks")), (0, filed(FEATURE, "logs"))])
+    state = run.drive()
+    assert worked_on(run) == [1]
+    assert statuses(state) == {1: "done", 2: "done"}
+    assert [f.question.about for f in facts(run, ConsultationOpened)] == [1], "the head moved on"
+
+
+def test_what_an_agent_took_in_hand_and_left_is_open_again() -> None:
+    files = [by_agent(Action.CLAIM, 2), by_agent(Action.RELEASE, 1), by_agent(Action.CLAIM, 1)]
+    run = Run(
+        World({1: ("bad", "good")}, by_agents={(1, 1): files}), [(0, filed(BUG, "leaks")), (0, filed(FEATURE, "logs"))]
+    )
+    state = run.drive()
+    assert worked_on(run) == [1, 1, 2]
+    assert statuses(state) == {1: "done", 2: "done"}
+    assert state.board.issues[2].attempts == 1
+
+
+def test_a_judge_s_bug_goes_first_and_the_rest_starts_from_the_new_head() -> None:
+    bug = Filing(Action.CREATE, Author("judge"), kind=BUG, title="loses a line", name="new-1", batch="7")
+    run = Run(World({1: ("cheating", "good")}, by_judges={(1, 1): [bug]}))
+    run.drive()
+    assert worked_on(run) == [1, 2, 1]
+    last = facts(run, AttemptOpened)[-1].proposal
+    assert (last.parents, last.repair) == ((2,), None)
+    assert last.brief.feedback == "audit: it reads the expected output"
+
+
+def at_attempt(number: int, run: Run) -> int:
+    """The entry at which an attempt was opened."""
+    return next(e.seq for e in run.entries if isinstance(e.fact, AttemptOpened) and e.fact.attempt == number)
+
+
+def meanwhile(*told: Filing, plays: dict[int, Sequence[str]] | None = None) -> tuple[Run, State]:
+    """A run of two issues in which a person says something while the first attempt is under way."""
+    issues = [(0, filed(FEATURE, "streams")), (0, filed(FEATURE, "logs"))]
+    rehearsal = Run(World(plays or {}), issues)
+    rehearsal.drive()
+    run = Run(World(plays or {}), [*issues, *((at_attempt(1, rehearsal), one) for one in told)])
+    return run, run.drive()
+
+
+def test_a_person_s_word_stands() -> None:
+    run, state = meanwhile(Filing(Action.CLOSE, PERSON, 1, text="not wanted"))
+    assert statuses(state) == {1: "closed", 2: "done"}
+    assert facts(run, AttemptOpened)[-1].proposal.parents == (0,), "what nobody wants is not gone on from"
+    run, state = meanwhile(Filing(Action.BLOCK, PERSON, 1), plays={1: ("bad",)})
+    assert statuses(state) == {1: "blocked", 2: "done"}
+    assert worked_on(run) == [1, 2]
+    run, state = meanwhile(Filing(Action.CLOSE, PERSON, 1, outcome="done"), plays={1: ("bad",)})
+    assert statuses(state) == {1: "done", 2: "done"}
+    run, state = meanwhile(Filing(Action.PRIORITISE, PERSON, 2, priority=7), plays={1: ("bad", "good")})
+    assert worked_on(run) == [1, 2, 1]
+    run, state = meanwhile(Filing(Action.COMMENT, PERSON, 1, text="mind the gap"), plays={1: ("bad", "good")})
+    assert "- person (ann): mind the gap" in facts(run, AttemptOpened)[2].proposal.brief.task
+
+
+def test_what_a_person_has_in_hand_is_left_alone() -> None:
+    run, state = meanwhile(Filing(Action.RELEASE, PERSON, 1), Filing(Action.CLAIM, PERSON, 1))
+    assert worked_on(run) == [1, 2]
+    assert (statuses(state)[1], state.board.issues[1].holder) == ("in_progress", PERSON)
+
+
+def test_reopened_by_a_person_it_is_as_new() -> None:
+    rehearsal = Run(World({1: ("bad",)}), [(0, filed(BUG, "leaks")), (0, filed(PERF, "slow"))])
+    rehearsal.drive()
+    reopened = (at_attempt(4, rehearsal), Filing(Action.REOPEN, PERSON, 1, text="look at the other end"))
+    run = Run(rehearsal.world, [*rehearsal.people, reopened])
+    assert statuses(run.drive()) == {1: "blocked", 2: "done"}
+    assert worked_on(run) == [1, 1, 1, 2, 1, 1, 1]
+
+
+def test_work_that_ran_out_of_time_counts_for_nothing() -> None:
+    run = Run(World(), limits=Limits(run_s=0.5, drain_s=0.0))
+    state = run.drive()
+    while not state.closed.get(1):  # type: ignore[call-overload]
+        run.limits = Limits(run_s=state.run_s + 1.5, drain_s=0.0)
+        state = run.drive()
+    run.limits = Limits()
+    state = run.drive()
+    assert statuses(state) == {1: "done"}
+    assert state.board.issues[1].attempts == 1
+
+
+def test_limits_leave_the_issue_in_hand_to_the_next_session() -> None:
+    run = Run(World({1: ("bad", "good")}), limits=Limits(attempts_max=1))
+    assert statuses(run.drive()) == {1: "in_progress"}
+    run.limits = Limits()
+    state = run.drive()
+    assert statuses(state) == {1: "done"}
+    assert state.board.issues[1].attempts == 2
+    assert worked_on(run) == [1, 1]
+
+
+# -- anything at all ----------------------------------------------------------------------------------------
+
+kinds = st.sampled_from(list(Kind))
+words = st.sampled_from(["good", "good 9", "good -30", "bad", "lazy", "cheating", "crashing"])
+numbers = st.integers(1, 6)
+new_issues = st.builds(filed, kinds, st.just("x"), st.integers(-2, 2))
+outcomes = st.sampled_from(["", "done", "failed"])
+acts = st.sampled_from([a for a in Action if a is not Action.CREATE])
+agents_acts = st.sampled_from([Action.CLAIM, Action.RELEASE, Action.CLOSE, Action.COMMENT])
+by_people = st.one_of(
+    new_issues,
+    st.builds(lambda a, n, o: Filing(a, PERSON, n, text="so", outcome=o), acts, numbers, outcomes),
+)
+by_agents = st.builds(lambda a, n, o: Filing(a, AGENT, n, text="so", outcome=o), agents_acts, numbers, outcomes)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    plays=st.dictionaries(numbers, st.lists(words, min_size=1, max_size=3), max_size=6),
+    people=st.lists(st.tuples(st.integers(0, 90), by_people), max_size=8),
+    agents=st.dictionaries(st.tuples(numbers, st.integers(1, 3)), st.lists(by_agents, max_size=4), max_size=6),
+    replies=st.lists(
+        st.one_of(st.just("broken"), st.lists(new_issues, max_size=5).map(lambda new: said("so", *new))), max_size=3
+    ),
+    cut_at=st.one_of(st.none(), st.integers(1, 60)),
+    seed=st.sampled_from(["seed good 100", "seed bad 1", None]),
+)
+def test_whatever_others_do_it_ends_and_nothing_is_left_in_hand(plays, people, agents, replies, cut_at, seed) -> None:
+    run = Run(World(plays, replies, agents, seed=seed), people)
+    try:
+        state = run.drive(None if cut_at is None else Mishap(cut_at))
+    except PowerCut:
+        state = run.drive()
+    sound(run)
+    assert state.ended
+    assert [issue for issue in state.board.having(Status.IN_PROGRESS) if issue.holder != PERSON] == []
+    opened = [fact for fact in facts(run, AttemptOpened) if fact.attempt]
+    assert len(opened) <= 3 * (len(state.board.issues) + len(people))
+    assert all(refusal.filing.author != ME for refusal in state.board.refusals)
+    asked = [fact.question.role for fact in facts(run, ConsultationOpened)]
+    assert asked == [PERFORMANCE_EVALUATOR] * len(asked)
+    assert len(asked) <= 5 + sum(reply == "broken" for reply in replies)
+
+
+# -- options ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"max_rounds": 0}, "policy plain: max_rounds must be a whole number, 1 or more; it is 0."),
+        ({"max_attempts_per_issue": 0}, "max_attempts_per_issue must be a whole number, 1 or more"),
+        ({"max_issues_per_perf_eval": -1}, "max_issues_per_perf_eval must be a whole number, 0 or more"),
+        ({"when_idle": "sleep"}, "when_idle must be 'stop' or 'improve'; it is 'sleep'."),
+    ],
+)
+def test_bad_options_are_named(options: dict[str, object], says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Plain(**options)  # type: ignore[arg-type]
+    assert says in str(caught.value)
+
+
+def test_ground_is_held_within_the_noise() -> None:
+    noise = (0.05, 0.1)
+    assert holds((96.0, 10.0), (100.0, 10.0), noise, 0)
+    assert not holds((94.0, 99.0), (100.0, 10.0), noise, 0)
+    assert holds((106.0, 1.0), (100.0, 10.0), noise, 0), "what the search is about counts for more"
+    assert not holds((101.0, 8.0), (100.0, 10.0), noise, 0)
+    assert holds((-104.0,), (-100.0,), (0.05,), 0)
