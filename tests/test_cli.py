@@ -25,8 +25,8 @@ from raysearch.ledger import JOURNAL, read_journal
 from raysearch.state import State
 
 TOYS = Path(__file__).with_name("toys.py")
-VERBS = ["init", "check", "rehearse", "run", "resume", "show", "frontier", "diff", "brief", "replay", "export"]
-VERBS += ["fetch", "doctor", "completion"]
+VERBS = ["init", "check", "rehearse", "run", "resume", "pause", "unpause", "steer", "budget", "stop", "issues"]
+VERBS += ["show", "frontier", "diff", "brief", "replay", "export", "fetch", "doctor", "completion"]
 
 
 class Ran:

@@ -11,13 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raysearch.board.types import Action, Author, Filing, Kind
 from raysearch.codec import CodecError, check, decode, encode, kind_of
+from raysearch.consultation import Consultation, Decision, Level, Reply, Task
 from raysearch.facts import (
     AttemptClosed,
     AttemptOpened,
     Compared,
+    ConsultationOpened,
+    Consulted,
     Entry,
     Fact,
+    Filed,
     JobFailed,
     Judged,
     Measured,
@@ -26,9 +31,13 @@ from raysearch.facts import (
     RunStarted,
     SessionClosed,
     SessionOpened,
+    Steered,
+    Unanswered,
 )
 from raysearch.ledger import read_journal
+from raysearch.profile import Finding, Profile
 from raysearch.state import State
+from raysearch.steering import Command, Steer
 from raysearch.testing.audit import audit
 from raysearch.types import (
     AttemptId,
@@ -97,16 +106,60 @@ contests = st.builds(Contest, standings, some(comparisons), some(measurements), 
 limits = st.builds(
     Limits, whole, st.none() | whole, st.none() | number, st.none() | number, number, whole, number, st.none() | whole
 )
+filings = st.builds(
+    Filing,
+    st.sampled_from(Action),
+    st.builds(Author, text, text),
+    whole,
+    text,
+    text,
+    st.sampled_from(Kind),
+    *(text,) * 3,
+    whole,
+    st.sampled_from(("", "done", "failed")),
+    text,
+)
+tasks = st.builds(
+    Task, *(text,) * 7, number, *(some(text),) * 3, revert_to_round=st.none() | whole, roadmap=st.none() | text
+)
+profiles = st.builds(
+    Profile, text, some(st.builds(Finding, text, number)), number, st.none() | number, text, conditions
+)
+replies = st.builds(
+    Reply,
+    text,
+    st.none() | st.builds(Decision, st.booleans(), text, text),
+    st.none() | tasks,
+    st.none() | profiles,
+    some(text),
+    some(st.builds(Level, text, some(measurements))),
+    some(filings),
+    usages,
+)
+commands = st.builds(
+    Command,
+    st.sampled_from(Steer),
+    text,
+    number,
+    *(text,) * 4,
+    st.dictionaries(text, st.none() | whole | number, max_size=3),
+    st.none() | filings,
+)
 FACTS: dict[type, st.SearchStrategy[Fact]] = {
     RunStarted: st.builds(RunStarted, text, whole, text, text, some(objectives), plans, commits, trees, st.booleans()),
     SessionOpened: st.builds(SessionOpened, whole, limits, text, whole, text),
     AttemptOpened: st.builds(AttemptOpened, ids, proposals),
-    Mutated: st.builds(Mutated, ids, changes, text, number),
+    Mutated: st.builds(Mutated, ids, changes, text, number, number, some(filings)),
     Judged: st.builds(Judged, ids, text, verdicts, st.none() | ids, text, number),
     Measured: st.builds(Measured, ids, text, some(measurements), st.none() | ids, text, number),
     Compared: st.builds(Compared, ids, ids, number, contests, text, number),
     JobFailed: st.builds(JobFailed, ids, stages, text, text, text, st.booleans(), usages, text, number),
     AttemptClosed: st.builds(AttemptClosed, ids, st.sampled_from(Outcome), text, st.none() | candidates),
+    ConsultationOpened: st.builds(ConsultationOpened, whole, st.builds(Consultation, text, ids, briefs, text)),
+    Consulted: st.builds(Consulted, whole, replies, text, number, number, some(filings)),
+    Unanswered: st.builds(Unanswered, whole, text),
+    Filed: st.builds(Filed, filings),
+    Steered: st.builds(Steered, commands),
     SessionClosed: st.builds(SessionClosed, text),
     RunEnded: st.builds(RunEnded, text),
 }
@@ -144,6 +197,7 @@ def test_a_line_is_plain_json_with_its_kind() -> None:
             "worker": "",
             "took_s": 0.0,
             "gpu_s": 0.0,
+            "filings": [],
         },
     }
     assert kind_of(AttemptOpened) == "attempt_opened"
@@ -203,7 +257,8 @@ def test_the_first_journals_stay_readable() -> None:
     for entry in entries:
         state.apply(entry)
         assert decode(encode(entry)) == entry
-    assert {type(entry.fact) for entry in entries} == set(get_args(Fact)) - {Compared}  # which came later
+    later = {Compared, ConsultationOpened, Consulted, Unanswered, Filed, Steered}
+    assert {type(entry.fact) for entry in entries} == set(get_args(Fact)) - later
     assert (state.session, state.attempts_total, len(state.commits)) == (2, 23, 24)
     assert [state.counts[outcome] for outcome in Outcome] == [7, 15, 2, 0]
     assert state.cost_usd == pytest.approx(0.9585)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import threading
@@ -16,79 +15,55 @@ from cli_runs import MadeRun
 from test_cli import Ran
 from test_cli import call as call  # noqa: PLC0414 - a fixture
 
-from raysearch.board import Action, Author, Board, Filing, Kind, Refusal
-from raysearch.cli.commands import root
-from raysearch.cli.issues import issues as issues_command
-from raysearch.cli.steering import budget, pause, steer, stop, unpause
+from raysearch.board import Action, Author, Board, Filing, Kind
+from raysearch.facts import Filed, Steered
+from raysearch.helm import Helm, heard
 from raysearch.inbox import Inbox
 from raysearch.ledger import RunLock
-from raysearch.sinks.files import write
-from raysearch.steering import Command, Receipt, Steer, changed
+from raysearch.steering import Command
 from raysearch.types import Limits
-from raysearch.views.issues import issues
 
 NAME = "20261127-120000-circles"
 
 
-@pytest.fixture(autouse=True)
-def _verbs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The group of all commands has them once drivers read the inbox."""
-    for command in (pause, unpause, steer, budget, stop, issues_command):
-        monkeypatch.setitem(root.commands, str(command.name), command)
-
-
 @dataclass
 class Driver:
-    """Holds the run's lock and does what it is told."""
+    """Holds the run's lock, writes down what it is told, and answers."""
 
-    folder: Path
-    limits: Limits = Limits()
-    paused: bool = False
-    stopped: bool = False
-    told: list[Command] = field(default_factory=list)
+    made: MadeRun
+    helm: Helm = field(default_factory=Helm)
     board: Board = field(default_factory=Board)
 
     def drive(self, ended: threading.Event) -> None:
-        lock, box = RunLock(self.folder), Inbox(self.folder)
+        lock, box = RunLock(self.made.path), Inbox(self.made.path)
         while not ended.is_set():
             for name, command in box.take():
-                self.told.append(command)
-                became = self.done(command, len(self.told))
-                write(self.folder / "issues.json", issues(self.board, self.folder.name))
-                box.answer(name, became)
+                entry = self.made.journal.add(Steered(command))
+                self.made.save()
+                heard(entry, self.helm, self.board)
+                box.answer(name, self.helm.receipts[name])
             ended.wait(0.005)
         lock.release()
 
-    def done(self, command: Command, seq: int) -> Receipt:
-        match command.kind:
-            case Steer.PAUSE | Steer.UNPAUSE:
-                self.paused = command.kind is Steer.PAUSE
-            case Steer.STOP:
-                self.stopped = True
-            case Steer.BUDGET:
-                self.limits = changed(self.limits, command)
-            case Steer.FILING:
-                assert command.filing is not None
-                became = self.board.apply(command.filing, seq)
-                if isinstance(became, Refusal):
-                    return Receipt(False, became.reason)
-                return Receipt(True, f"issue {became.number} is {became.status}", became.number, seq)
-            case Steer.MESSAGE:
-                pass
-        return Receipt(True, f"{command.kind} recorded", seq=seq)
+    @property
+    def told(self) -> list[Command]:
+        return [entry.fact.command for entry in self.made.journal.entries if isinstance(entry.fact, Steered)]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    made = MadeRun(tmp_path / "exp_env", NAME).begin()
-    made.journal.write(made.folder.journal)
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MadeRun:
     monkeypatch.chdir(tmp_path)
+    return MadeRun(tmp_path / "exp_env", NAME).begin()
+
+
+@pytest.fixture
+def run(made: MadeRun) -> Path:
     return made.path
 
 
 @pytest.fixture
-def driver(run: Path) -> Iterator[Driver]:
-    driver, ended = Driver(run), threading.Event()
+def driver(made: MadeRun) -> Iterator[Driver]:
+    driver, ended = Driver(made), threading.Event()
     thread = threading.Thread(target=driver.drive, args=(ended,))
     thread.start()
     yield driver
@@ -102,14 +77,14 @@ def ok(ran: Ran) -> Ran:
 
 
 def test_a_run_is_paused_steered_and_stopped(driver: Driver, call: Any) -> None:
-    assert ok(call("pause", "circles", "--reason", "lunch")).out == f"{NAME}: pause recorded\n"
-    assert driver.paused
+    assert ok(call("pause", "circles", "--reason", "lunch")).out == f"{NAME}: no more work is handed out\n"
+    assert driver.helm.paused
     ok(call("unpause", NAME))
-    assert not driver.paused
+    assert not driver.helm.paused
     said = ok(call("steer", "latest", "try SIMD", "--role", "implementer", "--lineage", "east", "--json")).object
-    assert (said["run"], said["ok"], said["seq"]) == (NAME, True, 3)
+    assert (said["run"], said["ok"], said["seq"]) == (NAME, True, len(driver.made.journal.entries))
     ok(call("stop", NAME))
-    assert driver.stopped
+    assert driver.helm.stop == "told to stop"
     assert [command.kind.value for command in driver.told] == ["pause", "unpause", "message", "stop"]
     pause, _, message, _ = driver.told
     assert (pause.text, message.text, message.role, message.lineage) == ("lunch", "try SIMD", "implementer", "east")
@@ -120,9 +95,9 @@ def test_a_run_is_paused_steered_and_stopped(driver: Driver, call: Any) -> None:
 def test_limits_change(driver: Driver, call: Any) -> None:
     time = ("--budget-time", "1h30m", "--budget-gpu-time", "2h")
     ok(call("budget", NAME, "--max-candidates", "50", *time, "--budget-usd", "12.5", "--lanes", "4"))
-    assert driver.limits == Limits(4, 50, 5400.0, 12.5, gpu_s=7200.0)
+    assert driver.helm.limits == Limits(4, 50, 5400.0, 12.5, gpu_s=7200.0)
     ok(call("budget", NAME, "--budget-usd", "none", "--budget-tokens", "9000"))
-    assert driver.limits == Limits(4, 50, 5400.0, None, tokens=9000, gpu_s=7200.0)
+    assert driver.helm.limits == Limits(4, 50, 5400.0, None, tokens=9000, gpu_s=7200.0)
 
 
 def test_a_person_files_comments_and_decides(driver: Driver, call: Any) -> None:
@@ -162,9 +137,9 @@ def test_what_the_driver_refuses_is_said(driver: Driver, call: Any) -> None:
 
 
 def test_a_text_is_read_from_standard_input(driver: Driver) -> None:
-    words = [sys.executable, "-c", "from raysearch.cli.steering import steer; steer()", NAME, "-"]
+    words = [sys.executable, "-c", "from raysearch.cli import main; main()", "steer", NAME, "-"]
     done = subprocess.run(words, input="two\nlines — ü\n".encode(), capture_output=True, check=True)
-    assert done.stdout.decode() == f"{NAME}: message recorded\n"
+    assert done.stdout.decode() == f"{NAME}: it stands in the briefs from now on\n"
     assert driver.told[0].text == "two\nlines — ü\n"
 
 
@@ -222,20 +197,27 @@ def test_mistakes_are_answered_and_send_nothing(run: Path, arguments: tuple[str,
     assert Inbox(run).take() == []
 
 
-def test_a_document_that_is_broken_says_so(run: Path, call: Any) -> None:
-    (run / "issues.json").write_text("{")
-    assert "cannot be read" in call("issues", NAME).err
-    (run / "issues.json").write_text('{"schema": 9}')
-    assert "of schema 9" in call("issues", NAME).err
+def test_a_run_says_what_was_made_of_it(driver: Driver, call: Any) -> None:
+    assert "issues" not in ok(call("show", NAME)).out
+    ok(call("issues", NAME, "new", "too slow", "--kind", "perf"))
+    ok(call("budget", NAME, "--max-candidates", "77"))
+    ok(call("pause", NAME))
+    page = ok(call("show", NAME)).out
+    assert "issues     1 open" in page
+    assert "77 candidates" in page
+    assert f"paused: `raysearch unpause {NAME}` lets it go on" in page
+    found = ok(call("show", NAME, "--json")).object
+    assert (found["status"], found["limits"]["attempts_max"], found["issues"]["open"]) == ("paused", 77, 1)
+    ok(call("unpause", NAME))
+    assert ok(call("show", NAME, "--json")).object["status"] == "open"
 
 
-def test_what_an_agent_wrote_moves_no_cursor(run: Path, call: Any) -> None:
-    board = Board()
+def test_what_an_agent_wrote_moves_no_cursor(made: MadeRun, call: Any) -> None:
     evil = Filing(Action.CREATE, Author("judge\x1b[2J"), kind=Kind.BUG, title="a\x1b[2Jb", text="\x1b[2J\r\n\x9b2J")
-    board.apply(evil, 1)
-    board.apply(replace(evil, action=Action.CLAIM, issue=1), 2)
-    (run / "issues.json").write_bytes(b"".join(issues(board)))
+    made.journal.add(Filed(evil))
+    made.journal.add(Filed(replace(evil, action=Action.CLAIM, issue=1)))
+    made.save()
     for words in (("issues", NAME), ("issues", NAME, "show", "1")):
         out = ok(call(*words)).out
         assert all(character.isprintable() or character == "\n" for character in out)
-    assert json.loads((run / "issues.json").read_text())["issues"][0]["status"] == "in_progress"
+    assert ok(call("issues", NAME, "show", "1", "--json")).object["status"] == "in_progress"

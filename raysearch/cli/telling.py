@@ -105,6 +105,7 @@ def _object(opened: OpenedRun, fact: AttemptOpened) -> dict[str, object]:
         "feedback": told.feedback,
         "lessons": list(told.lessons),
         "memory": told.memory,
+        "messages": list(told.messages),
         "scores": [{"id": one.id, "scores": dict(one.scores), "summary": one.summary} for one in told.parents],
         "frontier": [{"id": one.id, "scores": dict(one.scores)} for one in told.frontier],
         "profile": told.profile,
@@ -150,6 +151,8 @@ def _page(opened: OpenedRun, fact: AttemptOpened) -> Iterator[str]:
         return
     yield from _section("the goal (OBJECTIVE.md)", objective_of(opened))
     yield from _section("the task", told.task)
+    for said in told.messages:
+        yield from _section("a person says", said)
     yield from _section("why the program that it starts from was refused", told.feedback)
     for parent in told.parents:
         yield from _section(f"parent {standing(parent)}", parent.summary or " ")
