@@ -9,9 +9,9 @@ null that gets onto the frontier is a false entry.
 
 The benchmark is instant, and states times that it draws from a simulated machine, whose state is a function of the hour
 with a thousand simulated seconds a second: log-normal noise of 10 %, times a drift (standard deviation 3 %, another
-every 20 minutes), and every minute or so a burst that slows up to ten seconds by up to half. ``--real`` takes the processor time of a loop of
-some milliseconds on this machine instead, whose noise is its own. Costs are seconds that samples state; the rival's in
-a contest are taken to be as many as the candidate's.
+every 20 minutes), and every minute or so a burst that slows up to ten seconds by up to half. ``--real`` takes the
+processor time of a loop of some milliseconds on this machine instead, whose noise is its own. Costs are seconds that
+samples state; the rival's in a contest are taken to be as many as the candidate's.
 
 Rules: ``raysearch`` is what a run does by itself, but for ``[confirm] min_effect``, which is the gain; ``raysearch-2``
 also lets those meet a member that seem worse by up to two standard deviations (``margin = 2``). ``median-K`` is
