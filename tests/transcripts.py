@@ -39,7 +39,8 @@ def _lines(fact: Fact) -> Iterator[str]:
         case Mutated(number, change):
             yield f"attempt {number}: changed: {change.mutation.summary}"
         case Judged(number, judge, verdict):
-            yield f"attempt {number}: {judge}: {'yes' if verdict.passed else 'no'}{verdict.feedback and ', '}{verdict.feedback}"
+            said = f", {verdict.feedback}" if verdict.feedback else ""
+            yield f"attempt {number}: {judge}: {'yes' if verdict.passed else 'no'}{said}"
         case Measured(number, benchmark, measurements):
             yield f"attempt {number}: {benchmark}: {', '.join(f'{m.name} {m.value:g}' for m in measurements)}"
         case JobFailed():
