@@ -52,7 +52,8 @@ def _fact(answer: Answer) -> Fact:
             return Judged(job.attempt, job.plugin, result, None, *did)
         case Contest() if job.challenge is not None:
             rival, level = job.challenge.rival, job.challenge.level
-            return Compared(job.attempt, rival, level, result, answer.worker, answer.took_s, answer.gpu_s)
+            by = (answer.worker, answer.took_s, answer.gpu_s)
+            return Compared(job.attempt, rival, level, result, *by, job.challenge.reference)
         case Contest():
             raise CodecError("a contest that nobody asked for")
         case tuple():

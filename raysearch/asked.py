@@ -18,7 +18,9 @@ def require_possible(name: str, state: State, asked: Sequence[Ask], slots: int) 
     """Raise PluginError, naming the policy, for what cannot be done in this ``state`` or kept in a journal."""
     wanting = sum(not isinstance(one, Filing) for one in asked)
     if wanting > slots:
-        raise PluginError(f"policy {name} asked for {wanting} children and replies; there was room for {slots}")
+        replies = sum(isinstance(one, Consultation) for one in asked)
+        what = f"{wanting - replies} children" + (f" and {replies} replies" if replies else "")
+        raise PluginError(f"policy {name} asked for {what}; there was room for {slots}")
     for one in asked:
         match one:
             case Proposal():

@@ -138,6 +138,13 @@ def settled(
     return True
 
 
+def leads(members: Members, objectives: Sequence[Objective], measurements: Sequence[Measurement]) -> bool:
+    """Whether these would be the best on the primary objective."""
+    primary = next((o for o in objectives if o.primary), objectives[0])
+    value = primary.sign * _value(measurements, primary.name)
+    return all(value >= primary.sign * _value(m.measurements, primary.name) for m in members.candidates.values())
+
+
 def rehearsed(seed: Commit, objectives: Sequence[Objective], plan: Confirmation) -> Challenge | None:
     """The seed program against itself, where an objective is declared deterministic: two runs must agree."""
     if not any(objective.deterministic for objective in objectives):

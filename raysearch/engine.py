@@ -37,7 +37,7 @@ from raysearch.protocols import Answer, Clock, Ledger, Policy, Pool, Sink, Steer
 from raysearch.seeds import stream
 from raysearch.state import Attempt, State
 from raysearch.steering import Receipt
-from raysearch.types import SEED, Allowance, AttemptId, Commit, Outcome, Proposal
+from raysearch.types import SEED, Allowance, AttemptId, Brief, Commit, Declared, Outcome, Proposal
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ class Engine:
         """Ask for what there is room for, then take one answer."""
         limit, paused = self._limit(), self.state.helm.paused
         if not limit and not paused and not self._seed_pending():
-            self._fill()
+            self._fill() if self.state.opening is None else self._open_baseline(self.state.opening)
         elif limit and self._drained():
             self._abandon(limit)
         if not self.state.busy and (limit or not paused):
@@ -191,7 +191,15 @@ class Engine:
             self._record(AttemptClosed(attempt, Outcome.ABANDONED, reason))
 
     def _seed_pending(self) -> bool:
-        return SEED in self.state.open
+        """Whether the seed, or a baseline, is under way: they come first, one after the other."""
+        return any(n == SEED or attempt.proposal.baseline for n, attempt in self.state.open.items())
+
+    def _open_baseline(self, baseline: Declared) -> None:
+        task = Brief(task=f"the baseline {baseline.name}")
+        self._open(
+            AttemptId(self.state.attempts_total + 1),
+            Proposal(mutator="baseline", brief=task, lineage="baseline", baseline=baseline.name),
+        )
 
     def _fill(self) -> None:
         filed = 0
@@ -319,6 +327,9 @@ class Engine:
         self.sink.told(entry)
 
     def _tell(self, fact: Fact) -> None:
+        """Tell the policy what happened, but for baselines: it has not asked for them."""
+        if getattr(fact, "attempt", None) in self.state.baselines.values():
+            return
         try:
             self.policy.tell(fact)
         except Exception as error:

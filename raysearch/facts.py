@@ -19,6 +19,7 @@ from raysearch.types import (
     Change,
     Commit,
     Contest,
+    Declared,
     Limits,
     Measurement,
     Objective,
@@ -48,6 +49,8 @@ class RunStarted:
     origin_tree: Tree
     seeded: bool
     """Whether ``origin`` is a program, to be evaluated as attempt 0."""
+    baselines: tuple[Declared, ...] = ()
+    """Programs to compare with, evaluated before the policy is asked for anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,8 @@ class Compared:
     worker: str = ""
     took_s: float = 0.0
     gpu_s: float = 0.0
+    reference: bool = False
+    """The rival is the seed or a baseline, and no place depends on it."""
 
 
 @dataclass(frozen=True, slots=True)

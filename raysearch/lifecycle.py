@@ -40,6 +40,7 @@ def advance(state: State, attempt: Attempt) -> Job | Mutated | Judged | Measured
     return (
         _confirm(state, attempt, attempt.change, measured)
         or _finally(state, attempt, attempt.change, measured)
+        or _referred(state, attempt, attempt.change, measured)
         or _admit(state, attempt, attempt.change, measured)
     )
 
@@ -53,6 +54,9 @@ def _mutate(state: State, attempt: Attempt) -> Job | Mutated:
     proposal, start = attempt.proposal, state.start
     if attempt.id == SEED:
         return Mutated(SEED, Change(start.origin, start.origin_tree, Mutation("the target's seed program")))
+    for baseline in start.baselines:
+        if baseline.name == proposal.baseline:
+            return Mutated(attempt.id, Change(baseline.commit, baseline.tree, Mutation(f"baseline {baseline.name}")))
     parents = _parents(state, attempt)
     return Job(
         attempt=attempt.id,
@@ -179,6 +183,22 @@ def _finally(
     if step is None:
         return None
     return _reused(state, attempt, change, step) or _evaluate(state, attempt, change, step)
+
+
+def _referred(state: State, attempt: Attempt, change: Change, measured: tuple[Measurement, ...]) -> Job | None:
+    """The next comparison with the seed or a baseline, of a newcomer that would be the best that is known."""
+    plan = state.plan.confirmation
+    if plan is None or attempt.id == SEED or attempt.proposal.baseline or not _settled(state, attempt, measured):
+        return None
+    own = confirming.latest(measured, attempt.contests)
+    for number in (SEED, *state.baselines.values()):
+        if number not in state.candidates or number in attempt.contests or number in attempt.references:
+            continue
+        if confirming.leads(state.members, state.objectives, own):
+            rival = state.candidates[number].commit
+            challenge = Challenge(number, rival, plan.alpha, plan.pairs_max, plan.time_s, reference=True)
+            return _challenge(state, attempt, change, challenge)
+    return None
 
 
 def _settled(state: State, attempt: Attempt, measured: tuple[Measurement, ...]) -> bool:

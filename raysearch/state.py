@@ -39,6 +39,7 @@ from raysearch.types import (
     Change,
     Commit,
     Contest,
+    Declared,
     Limits,
     Measurement,
     Objective,
@@ -66,6 +67,8 @@ class Attempt:
     measurements: dict[str, tuple[Measurement, ...]] = field(default_factory=dict)
     contests: dict[CandidateId, Contest] = field(default_factory=dict)
     """By rival, in the order in which they were held."""
+    references: dict[CandidateId, Contest] = field(default_factory=dict)
+    """With the seed and the baselines, which decide about no place."""
     tries: dict[tuple[Stage, str], int] = field(default_factory=dict)
     fatal: str = ""
     spent: Usage = Usage()
@@ -92,6 +95,8 @@ class State:
     """Who stands on the frontier, where places are confirmed."""
     unfinished: dict[Tree, Attempt] = field(default_factory=dict)
     """Failed or abandoned attempts, whose finished evaluations are reused if their tree comes again."""
+    baselines: dict[str, AttemptId] = field(default_factory=dict)
+    """Those that were opened."""
     attempts_total: int = 0
     """Attempts opened, the seed not counted; also the highest number."""
     spent: Usage = Usage()
@@ -116,6 +121,11 @@ class State:
     def consulting(self) -> Mapping[int, Asked]:
         """Questions under way."""
         return self.counsel.open
+
+    @property
+    def opening(self) -> Declared | None:
+        """The baseline that is to be evaluated next, once the seed is."""
+        return next((b for b in self.start.baselines if b.name not in self.baselines), None)
 
     @property
     def busy(self) -> int:
@@ -222,6 +232,10 @@ class State:
             require(attempt == self.attempts_total + 1, "attempts are numbered in order")
             self.attempts_total = attempt
         require(all(parent in self.candidates for parent in proposal.parents), "a parent is a candidate")
+        if proposal.baseline:
+            require(proposal.baseline in {b.name for b in self.start.baselines}, "a baseline is declared")
+            require(proposal.baseline not in self.baselines, "a baseline opens once")
+            self.baselines[proposal.baseline] = attempt
         require(proposal.repair is None or proposal.repair in self.commits, "what is repaired has a commit")
         require(attempt not in self.open and attempt not in self.closed, "an attempt opens once")
         self.open[attempt] = Attempt(attempt, proposal, at_s)
@@ -262,6 +276,10 @@ class State:
     def _compared(self, record: Attempt, fact: Compared) -> None:
         require(self.plan.confirmation is not None, "compared only where places are confirmed")
         require(self.measured(record), "compared after every gate and benchmark")
+        if fact.reference:
+            require(fact.rival not in record.references, "each reference is met once")
+            record.references[fact.rival] = fact.contest
+            return
         require(fact.rival not in record.contests, "each rival is met once")
         record.contests[fact.rival] = fact.contest
         if fact.attempt != SEED:

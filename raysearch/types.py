@@ -134,6 +134,8 @@ class Proposal:
     """A label of the policy's own, such as an island; equal labels share a worker where possible."""
     issue: int | None = None
     """Of the board: what it is about."""
+    baseline: str = ""
+    """The kernel's own: the program is that baseline of the target, and no mutator is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +224,15 @@ class Verdict:
     """What it cost, where a model judged."""
 
 
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A baseline, as it stands in the repository."""
+
+    name: str
+    commit: Commit
+    tree: Tree
+
+
 Standing = Literal["better", "worse", "no_worthwhile_gain", "unsettled"]
 """What pairs say of a candidate beside another, at the confidence asked for."""
 
@@ -260,6 +271,8 @@ class Challenge:
     pairs_max: int
     time_s: float
     """No pair is begun after so many seconds."""
+    reference: bool = False
+    """It says how far the search has come, and decides about no place: the rival is the seed or a baseline."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from raysearch.process import sweep
 from raysearch.protocols import Policy, Pool, Sink
 from raysearch.repository import Repository
 from raysearch.run import agents
+from raysearch.run.baselines import committed
 from raysearch.run.folder import RunFolder, sweep_scratch
 from raysearch.run.home import courier
 from raysearch.run.leasing import placed_here
@@ -44,7 +45,7 @@ from raysearch.served.spec import ServerSpec
 from raysearch.served.standing import Keeper
 from raysearch.state import State
 from raysearch.target import Target
-from raysearch.types import AttemptId, Commit, Confirmation, Limits, Plan, Stage, Step
+from raysearch.types import AttemptId, Commit, Confirmation, Declared, Limits, Plan, Stage, Step
 from raysearch.worker import Worker, WorkerSpec
 
 SpecMap = Mapping[tuple[Stage, str], PluginSpec]
@@ -78,9 +79,9 @@ class Search:
     """By role."""
     asked: tuple[Step, ...] = ()
     """The same roles: where they are answered, and in what time."""
-    push_to: str = ""
     board: bool = False
     """Whether agents see the board of issues, and may file."""
+    push_to: str = ""
     """Git repository that results are pushed to, if any."""
     servers: tuple[ServerSpec, ...] = ()
     """Model servers that the run brings along."""
@@ -190,6 +191,9 @@ def started(folder: RunFolder, search: Search, target: Target, repository: Repos
         origin=origin,
         origin_tree=repository.tree_of(origin),
         seeded=target.seed is not None,
+        baselines=tuple(
+            Declared(name, commit, repository.tree_of(commit)) for name, commit in committed(repository, target).items()
+        ),
     )
 
 
@@ -210,11 +214,11 @@ def plan_of(search: Search, target: Target) -> Plan:
         confirmation=search.confirmation,
         final=search.last,
         consultants=search.asked,
+        board=search.board,
     )
 
 
 def _environment(target: Target) -> str:
-        board=search.board,
     """A digest of what evaluations run under."""
     parts = (platform.python_version(), platform.machine(), platform.system(), sorted(target.environment.items()))
     return blake2b(repr(parts).encode(), digest_size=16).hexdigest()

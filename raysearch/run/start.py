@@ -208,7 +208,7 @@ def _checked(configuration: Configuration, choice: Choice, offers: Mapping[str, 
     return check(cast(Kind, choice.kind), choice.reference, choice.options, offers=offers, origins=origins)
 
 
-def _limits(settings: Settings) -> Limits:
+def _limits(settings: Settings, baselines: int) -> Limits:
     limits = settings.limits
     attempts_max = limits.max_candidates
     if limits.max_generations is not None:
@@ -218,7 +218,7 @@ def _limits(settings: Settings) -> Limits:
         attempts_max = min(generations, attempts_max or generations)
     return Limits(
         open_max=settings.run.lanes,
-        attempts_max=attempts_max,
+        attempts_max=None if attempts_max is None else attempts_max + baselines,
         run_s=limits.budget_time_s,
         cost_usd=limits.budget_usd,
         tokens=limits.budget_tokens,

@@ -101,10 +101,13 @@ class Auditor:
                 self._check(
                     fact.consultation in self.questions.asked, entry, f"?{fact.consultation} broke, which is not open"
                 )
+                self.cost_usd += fact.usage.cost_usd
             case Mutated() | Judged() | Measured() | Compared() | JobFailed():
                 self._progress(entry, fact)
             case ConsultationOpened() | Consulted() | Unanswered():
                 self._check(not (wrong := self.questions.read(fact, self.attempts, self.open)), entry, wrong)
+                if isinstance(fact, Consulted):
+                    self.cost_usd, self.failed_in_row = self.cost_usd + fact.reply.usage.cost_usd, 0
             case Filed() | Steered():
                 pass
             case AttemptClosed():
@@ -149,7 +152,7 @@ class Auditor:
             due = (job.stage, job.plugin)
         if job.challenge is not None and due is None:
             due = (Stage.BENCHMARK, CONFIRMATION)
-            if problem := self._unmeetable(number, int(job.challenge.rival)):
+            if problem := self._unmeetable(number, int(job.challenge.rival), job.challenge.reference):
                 self.problems.append(f"{self.seq}: attempt {number}: {problem}")
         tries = dossier.tries.get((job.stage, job.plugin), 0)
         for holds, problem in (
@@ -161,7 +164,7 @@ class Auditor:
             if not holds:
                 self.problems.append(f"{self.seq}: attempt {number}: {problem}")
 
-    def _unmeetable(self, number: int, rival: int) -> str:
+    def _unmeetable(self, number: int, rival: int, reference: bool) -> str:
         """Why an attempt must not meet that rival now; nothing if it may."""
         dossier, other = self.attempts[number], self.attempts.get(rival)
         plan = self.start.plan if self.start is not None else None
@@ -169,13 +172,15 @@ class Auditor:
             return "compared where nothing is confirmed"
         if dossier.refused or dossier.fatal or any(step.plugin not in dossier.results for step in plan.steps):
             return "compared before it was through every gate and benchmark"
-        if rival in dossier.contests:
+        if rival in dossier.contests or rival in dossier.references:
             return f"meets {rival} twice"
+        if reference and (other is None or (rival and not other.opened.proposal.baseline)):
+            return f"is compared with {rival}, which is neither the seed nor a baseline"
         if number == 0 and rival == 0:
             return ""
         if any(held.verdict != "better" for held in dossier.contests.values()):
             return "goes on after it was not better"
-        if other is None or other.outcome is not Outcome.ADMITTED or not other.confirmed:
+        if other is None or other.outcome is not Outcome.ADMITTED or not (other.confirmed or reference):
             return f"meets {rival}, which stands on no frontier"
         return ""
 
@@ -247,8 +252,12 @@ class Auditor:
             case Measured():
                 self._evaluated(entry, number, fact.benchmark, fact.measurements, fact.reused_from)
             case Compared():
-                self._check(not (problem := self._unmeetable(number, int(fact.rival))), entry, problem)
-                dossier.contests[int(fact.rival)] = fact.contest
+                problem = self._unmeetable(number, int(fact.rival), fact.reference)
+                self._check(not problem, entry, problem)
+                if fact.reference:
+                    dossier.references.add(int(fact.rival))
+                else:
+                    dossier.contests[int(fact.rival)] = fact.contest
             case JobFailed():
                 if self._may_be(number, fact.stage, fact.plugin):
                     due = (fact.stage, fact.plugin)

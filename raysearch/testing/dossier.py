@@ -19,6 +19,8 @@ class Dossier:
     """By judge or benchmark, in the order in which they came."""
     contests: dict[int, Contest] = field(default_factory=dict)
     """By rival."""
+    references: set[int] = field(default_factory=set)
+    """The seed and the baselines that it met."""
     confirmed: bool = False
     tries: dict[tuple[Stage, str], int] = field(default_factory=dict)
     fatal: bool = False
