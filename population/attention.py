@@ -55,20 +55,19 @@ class Attention:
         before = "" if self.focus is None else component(self.focus)
         self.focus = next((found for found in self._open() if component(found) == before), None) or self._next()
 
-    def closed(self, aim: str, gained: bool) -> bool:
-        """An attempt at the component called ``aim`` came to its end; whether that made a plateau of it."""
+    def closed(self, aim: str, gained: bool) -> None:
+        """An attempt at the component called ``aim`` came to its end."""
         if gained:
             self._stale[aim] = 0
             self._given_up.pop(aim, None)
             if self.focus is None:
                 self.focus = self._next()
-            return False
+            return
         self._stale[aim] = self._stale.get(aim, 0) + 1
         if self.focus is None or component(self.focus) != aim or self._stale[aim] < self.patience:
-            return False
+            return
         self._given_up[aim] = self.focus.share
         self.focus = self._next()
-        return True
 
     def _next(self) -> Finding | None:
         """The open component with the largest share times headroom; of equals the profiler's first."""

@@ -40,8 +40,8 @@ UNANSWERED_MAX = 3
 class ProfileGuided(Breeder):
     """A profiler says where the time of the head goes; children are asked to shorten one component, and only that.
 
-    The component is the one with the largest share times headroom. Attention stays on it until so many attempts at it
-    have closed without a gain of the head beyond the noise, then goes on to the next. After a gain the new head is
+    The component is the one with the largest share times headroom. Attention stays on it until so many attempts at it,
+    begun since the latest gain of the head beyond the noise, have closed without another, then goes to the next. After a gain the new head is
     profiled, while the other lanes go on with what is known. A component that was given up comes back when its share
     has grown. A proposal's lineage names its component.
 
@@ -75,6 +75,12 @@ class ProfileGuided(Breeder):
     _head: CandidateId | None = field(init=False, repr=False, default=None)
     _standing: Vector = field(init=False, repr=False, default=())
     """Vector of the head."""
+    _anchor: float = field(init=False, repr=False, default=0.0)
+    """The primary objective's value, more being better, at the latest gain beyond the noise."""
+    _gains: int = field(init=False, repr=False, default=0)
+    """How many there were."""
+    _births: dict[AttemptId, int] = field(init=False, repr=False, default_factory=dict)
+    """Attempts under way, with the gains that were behind them when they were opened."""
     _leaders: list[tuple[float, CandidateId]] = field(init=False, repr=False, default_factory=list)
     """The best on the primary objective, minus its value first."""
     _broken: dict[AttemptId, tuple[Proposal, str, int]] = field(init=False, repr=False, default_factory=dict)
@@ -124,8 +130,10 @@ class ProfileGuided(Breeder):
             case RunStarted():
                 floor = 0.0 if fact.plan.confirmation is None else fact.plan.confirmation.min_effect
                 self._noise = tuple(o.noise if o.deterministic else max(o.noise, floor) for o in fact.objectives)
-            case AttemptOpened(attempt, proposal) if proposal.repair in self._broken:
-                self._repairing[attempt] = self._broken.pop(proposal.repair)[2] + 1
+            case AttemptOpened(attempt, proposal):
+                self._births[attempt] = self._gains
+                if proposal.repair in self._broken:
+                    self._repairing[attempt] = self._broken.pop(proposal.repair)[2] + 1
             case ConsultationOpened(number, question) if question.lineage == PROFILING:
                 self._asking[number], self._due = question.about, False
             case Consulted(number, reply) if number in self._asking:
@@ -223,31 +231,33 @@ class ProfileGuided(Breeder):
 
     def _closed(self, fact: AttemptClosed, proposal: Proposal, point: Vector | None, /) -> None:
         super()._closed(fact, proposal, point)
-        in_row = self._repairing.pop(fact.attempt, 0)
+        in_row, latest = self._repairing.pop(fact.attempt, 0), self._births.pop(fact.attempt, -1) == self._gains
         gained = fact.candidate is not None and point is not None and self._stands(fact.candidate, point)
         if fact.outcome not in (Outcome.ADMITTED, Outcome.REJECTED) or not proposal.parents:
             return
         if fact.attempt in self._committed and fact.outcome is Outcome.REJECTED and in_row < self.repairs:
             self._broken[fact.attempt] = (proposal, fact.reason, in_row)
-        if proposal.lineage and self._attention.closed(proposal.lineage, gained):
-            self._due |= self._head != self._about
+        if proposal.lineage and (latest or gained):  # what began before the latest gain says nothing of the new head
+            self._attention.closed(proposal.lineage, gained)
         self._forget_others()
 
     def _stands(self, candidate: Candidate, point: Vector) -> bool:
-        """Take a candidate in; whether it is a new head that gained on the old one beyond the noise."""
+        """Take a candidate in; whether it is a new head, and ahead of the latest gain beyond the noise."""
         axis = primary(self._objectives)
         if candidate.confirmed or self._head is None:
             insort(self._leaders, (-point[axis], candidate.id))
             del self._leaders[self.beam :]
         if self._head is None:
-            self._head, self._standing = candidate.id, point
+            self._head, self._standing, self._anchor = candidate.id, point, point[axis]
             return False
         if not candidate.confirmed or not improves(point, self._standing, axis):
             return False
-        gained = point[axis] - self._standing[axis] > self._noise[axis] * abs(self._standing[axis])
         self._head, self._standing = candidate.id, point
-        self._due |= gained
-        return gained
+        if point[axis] - self._anchor <= self._noise[axis] * abs(self._anchor):
+            return False
+        self._anchor, self._due = point[axis], True
+        self._gains += 1
+        return True
 
     def _forget_others(self) -> None:
         """What was refused is repaired only while the attention is on what it was about."""
