@@ -50,6 +50,18 @@ def line(label: str, text: str) -> str:
     return f"{label:<{LABEL}}{text}".rstrip()
 
 
+def over(run: Projection) -> list[str]:
+    """The best beside the seed and the baselines, measured in turns."""
+    best, lines = run.skyline.best, [f"{name} was refused: {why}" for name, why in run.beside.refused.items()]
+    if best is None or best.id in run.beside.names:
+        return lines and ["", *lines]
+    met = list(run.beside.of(best))
+    lines[:0] = [f"{name_of(best.id)} over {name}: {contest(held)}" for name, held in met]
+    if not met:
+        lines[:0] = [f"{name_of(best.id)} was not measured in turns with the seed: `raysearch export` does it anew"]
+    return ["", *lines]
+
+
 def run_page(run: Projection, where: str, standing: str, rows_max: int = 20) -> str:
     """All of a run on one page."""
     start = run.started
@@ -69,6 +81,7 @@ def run_page(run: Projection, where: str, standing: str, rows_max: int = 20) -> 
         "",
         f"frontier: {len(run.skyline)}{more}",
         frontier(start.objectives, members),
+        *over(run),
     ]
     if run.mutators:
         parts += ["", "mutators", _mutators(run)]

@@ -39,6 +39,8 @@ def summary(run: Projection, best: Candidate | None = None) -> Row:
         "objectives": [objective_row(o) for o in (start.objectives if start else ())],
         "frontier": [candidate_row(c) for c in run.skyline.members],
         "best": candidate_row(best) if best else None,
+        "over": run.beside.rows(best) if best else [],
+        "baselines_refused": dict(run.beside.refused),
         "mutators": mutators(run),
         "gain": gain(run),
         "gain_per_usd": per_dollar(gain(run), run.cost_usd),

@@ -31,6 +31,8 @@ from raysearch.facts import (
 )
 from raysearch.helm import Helm, heard
 from raysearch.types import SEED, AttemptId, Limits, Outcome, Usage
+from raysearch.views.beside import Beside
+from raysearch.views.rounds import Book
 from raysearch.views.rows import Row, milestone_row, opened, population_row, round_row, usage_row
 from raysearch.views.skyline import Skyline
 from raysearch.views.spending import Spending, improvement, primary_of, used, whose
@@ -67,6 +69,8 @@ class Projection:
     helm: Helm = field(default_factory=Helm)
     """What people have told the run."""
     board: Board = field(default_factory=Board)
+    book: Book = field(default_factory=Book)
+    """Rounds, where the search works in them."""
     stopped_by: str = ""
     ended: bool = False
     attempts: int = 0
@@ -79,6 +83,8 @@ class Projection:
     traces: dict[AttemptId, list[Entry]] = field(default_factory=dict)
     """The entries of each attempt under way."""
     skyline: Skyline = field(default_factory=lambda: Skyline(()))
+    beside: Beside = field(default_factory=Beside)
+    """Candidates and the seed or baselines that they met."""
     recent: deque[Row] = field(default_factory=lambda: deque(maxlen=20))
     """`round_row` of the attempts that closed last, newest last."""
     milestones: deque[Row] = field(default_factory=lambda: deque(maxlen=MILESTONES_MAX))
@@ -102,6 +108,8 @@ class Projection:
         fact = entry.fact
         self.seq, self.at_s, self.run_s = entry.seq, entry.at_s, max(self.run_s, entry.run_s)
         heard(entry, self.helm, self.board)
+        self.beside.told(fact)
+        self.book.told(fact)
         match fact:
             case RunStarted():
                 self.started, self.began_at_s = fact, entry.at_s

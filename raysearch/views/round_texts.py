@@ -25,17 +25,17 @@ def roadmap(book: Book) -> str:
     return f"# Roadmap\n\n{book.roadmap}\n" if book.roadmap else ""
 
 
-def remembered(book: Book, noted: str = "", *, chars: int) -> str:
-    """What whoever works next should know, ``chars`` at most: roadmap, the latest rounds, oldest first, and notes.
+def remembered(book: Book, noted: str = "", *, current: int = 0, chars: int) -> str:
+    """What whoever works next, in the round ``current``, should know: roadmap, the latest rounds, oldest first, notes.
 
-    Of what does not fit the oldest rounds and the ends of the other two are left out.
+    Of what does not fit into ``chars`` the oldest rounds and the ends of the other two are left out.
     """
     notes, plan = _cut(noted.strip(), chars // 4), _cut(book.roadmap, int(chars * ROADMAP_SHARE))
     left = chars - len(notes) - len(plan) - 120  # headings
     shown: list[str] = []
     numbers = [number for number in sorted(book.rounds) if number and book.rounds[number].tries]
     while numbers:
-        line = _brief(book, book.rounds[numbers[-1]])
+        line = _brief(book, book.rounds[numbers[-1]], current)
         left -= len(line) + 1
         if left < 0:
             shown.append(f"({len(numbers)} earlier rounds are left out)")
@@ -80,15 +80,15 @@ def title_of(round_: Round) -> str:
     return one_line(round_.task.title, TITLE_CHARS) if round_.task is not None else "no task was planned"
 
 
-def _came_of(book: Book, round_: Round, found: Finding) -> str:
+def _came_of(book: Book, round_: Round, found: Finding, current: int = 0) -> str:
     """The resolution, or that there is none yet."""
-    return found.resolution.value if book.over(round_) else "under way"
+    return found.resolution.value if book.over(round_, current) else "under way"
 
 
-def _brief(book: Book, round_: Round) -> str:
+def _brief(book: Book, round_: Round, current: int) -> str:
     """A round in a line."""
     found = book.resolved(round_)
-    words = [f"- {round_.number}. {title_of(round_)}: {_came_of(book, round_, found)}"]
+    words = [f"- {round_.number}. {title_of(round_)}: {_came_of(book, round_, found, current)}"]
     if round_.child is not None:
         words.append(f"{figures(found)}, {'kept' if round_.kept else 'not kept'} (candidate {round_.child.id})")
     elif found.why:

@@ -194,9 +194,11 @@ class Book:
         found = self.rounds.get(number)
         return None if found is None else found.child
 
-    def over(self, round_: Round) -> bool:
-        """Whether there will be no more attempts of a round, as far as facts say."""
-        return round_.child is not None or self.ended or round_.number < self.latest
+    def over(self, round_: Round, current: int = 0) -> bool:
+        """Whether there will be no more attempts of a round; ``current`` is the one that is under way or to come, where
+        that is known to be later than facts say.
+        """
+        return round_.child is not None or self.ended or round_.number < max(self.latest, current)
 
     def resolved(self, round_: Round) -> Finding:
         """How a round's task turned out."""
@@ -210,14 +212,14 @@ class Book:
         found = (self.beside(round_, axis.name) for axis in self.objectives)
         return round_.kept and any(one.resolution is Resolution.PROVEN for one in found)
 
-    def without_gain(self) -> list[Round]:
-        """The latest rounds that are over, without a break, that gained nothing; oldest first."""
+    def without_gain(self, current: int = 0) -> list[Round]:
+        """The latest rounds that are over, and gained nothing one and all; oldest first. ``current``: see `over`."""
         found: list[Round] = []
         for number in sorted(self.rounds, reverse=True):
             round_ = self.rounds[number]
-            if number == 0 or (self.over(round_) and self.gained(round_)):
+            if number == 0 or (self.over(round_, current) and self.gained(round_)):
                 break
-            if self.over(round_):
+            if self.over(round_, current):
                 found.append(round_)
         return found[::-1]
 
