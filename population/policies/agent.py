@@ -154,7 +154,7 @@ class Agent(Breeder):
         brief = Brief(
             task=question,
             lessons=self._lessons_of(head),
-            memory=remembered(self._book, self._noted, chars=COUNSEL_CHARS),
+            memory=remembered(self._book, self._noted, current=self._round, chars=COUNSEL_CHARS),
             parents=self._parents_of(view, (head,)),
             frontier=self._beside((head,)),
             profile=self._profile(head),
@@ -167,7 +167,7 @@ class Agent(Breeder):
             task="" if task is None else tasks.told(task, self._round, self.skills),
             feedback=self._feedback,
             lessons=self._lessons_of(base, without=self._feedback),
-            memory=remembered(self._book, self._noted, chars=MEMORY_CHARS),
+            memory=remembered(self._book, self._noted, current=self._round, chars=MEMORY_CHARS),
             parents=self._parents_of(view, (base,)),
             frontier=self._beside((base,)),
             profile=self._profile(base),
@@ -176,7 +176,7 @@ class Agent(Breeder):
 
     def _from_nothing(self, label: str, rng: random.Random) -> Proposal:
         proposal = super()._from_nothing(label, rng)
-        memory = remembered(self._book, self._noted, chars=MEMORY_CHARS)
+        memory = remembered(self._book, self._noted, current=self._round, chars=MEMORY_CHARS)
         return replace(proposal, brief=replace(proposal.brief, memory=memory))
 
     def _task(self) -> Task | None:

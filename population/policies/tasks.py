@@ -61,14 +61,14 @@ def plan(book: Book, head: CandidateId, when: str, number: int, plateau_after: i
     ]
     if complaint:
         parts.append(f"The task that you planned just now cannot be done: {complaint}. Plan it anew.")
-    if note := plateau(book, plateau_after):
+    if note := plateau(book, plateau_after, number):
         parts.append(note)
     return "\n\n".join(parts)
 
 
-def plateau(book: Book, after: int) -> str:
-    """What to say to the planner once so many rounds in a row gained nothing; empty before that, and for 0."""
-    rounds = book.without_gain()
+def plateau(book: Book, after: int, number: int) -> str:
+    """What to say to the planner of round ``number`` once so many in a row gained nothing; empty before, and for 0."""
+    rounds = book.without_gain(number)
     if not after or len(rounds) < after:
         return ""
     lines = [f"The last {len(rounds)} rounds gained nothing beyond the noise in any objective:"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from raysearch.sinks.lines import duration, frontier_cells, name_of, number, objective, one_line, unit_of
 from raysearch.types import AttemptId, Objective, Outcome
-from raysearch.views import Projection, Row
+from raysearch.views import Projection, Row, round_texts
 
 FRONTIER_MAX = 20
 TEXT_CHARS = 300
@@ -14,9 +14,17 @@ TEXT_CHARS = 300
 
 
 def progress(run: Projection) -> Iterator[bytes]:
-    """``progress.md`` in pieces: the frontier, the attempts that entered it (the latest 200), and those closed last."""
+    """``progress.md`` in pieces: the frontier, the attempts that entered it (the latest 200), those closed last, and
+    every round of a search that works in rounds.
+    """
     for line in _lines(run):
         yield f"{line}\n".encode()
+
+
+def roadmap(run: Projection) -> Iterator[bytes]:
+    """``roadmap.md`` as the planner left it; nothing where there is none."""
+    if told := round_texts.roadmap(run.book):
+        yield told.encode()
 
 
 def _lines(run: Projection) -> Iterator[str]:
@@ -43,6 +51,8 @@ def _lines(run: Projection) -> Iterator[str]:
     if run.recent:
         yield from ("", "## Closed last", "")
         yield from (_closed(row, start.objectives) for row in run.recent)
+    if told := round_texts.progress(run.book):
+        yield f"\n{told.rstrip()}"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from raysearch import views
-from raysearch.cli.chronicle import progress
+from raysearch.cli.chronicle import progress, roadmap
 from raysearch.facts import Entry
 from raysearch.jobs import Job
 from raysearch.ledger import read_journal
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from raysearch.sinks.live import LiveView
 
 
-PROGRESS, USAGE = "progress.md", "logs/usage.jsonl"
+PROGRESS, ROADMAP, USAGE = "progress.md", "roadmap.md", "logs/usage.jsonl"
 
 
 def documents(run: views.Projection) -> Mapping[str, Iterable[bytes]]:
@@ -42,6 +42,8 @@ def documents(run: views.Projection) -> Mapping[str, Iterable[bytes]]:
         "state.json": [msgspec.json.format(msgspec.json.encode(views.summary(run))), b"\n"],
         PROGRESS: progress(run),
     }
+    if run.book.roadmap:
+        found[ROADMAP] = roadmap(run)
     return {**found, USAGE: views.usage(run)} if run.usage_rows else found
 
 
