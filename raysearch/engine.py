@@ -177,6 +177,7 @@ class Engine:
         """Whether attempts under way have had their extra time; a limit on attempts lets all of them finish."""
         limits = self.state.limits
         if limits.run_s is None or self._run_s() < limits.run_s:
+            self._drain_until_s = None  # the limit may have been raised
             return False
         if self._drain_until_s is None:
             self._drain_until_s = self.clock.monotonic() + limits.drain_s

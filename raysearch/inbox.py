@@ -137,7 +137,8 @@ class Inbox:
         returned. What cannot be read, or is no command, is answered with why, and set aside. Raises OSError.
         """
         found = []
-        for name in [*sorted(_names(self._taken) - self._in_hand), *self._arrived()]:
+        carried_out = self._in_hand & (recorded or {}).keys()  # and yet there: its answer could not be written
+        for name in [*sorted(_names(self._taken) - self._in_hand | carried_out), *self._arrived()]:
             answered = (self._answers / f"{name}.json").exists()
             known = (recorded or {}).get(name)
             if answered:

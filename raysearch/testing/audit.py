@@ -31,6 +31,7 @@ from raysearch.facts import (
 )
 from raysearch.jobs import CONFIRMATION, Job
 from raysearch.testing.dossier import Dossier
+from raysearch.testing.orders import Orders
 from raysearch.testing.questions import Questions
 from raysearch.types import Candidate, Limits, Measurement, Outcome, Stage, Verdict
 
@@ -64,8 +65,7 @@ class Auditor:
     run_s: float = 0.0
     start: RunStarted | None = None
     session: int = 0
-    session_run_s: float = 0.0
-    limits: Limits = Limits()
+    orders: Orders = field(default_factory=Orders)
     between: str = "the run has not started"
     """Why nothing but a session may come next; empty while a driver is at work."""
     attempts: dict[int, Dossier] = field(default_factory=dict)
@@ -93,9 +93,10 @@ class Auditor:
                 self.start, self.between = fact, "no session is open"
             case SessionOpened():
                 self._check(fact.session == self.session + 1, entry, f"session {fact.session} follows {self.session}")
-                self.session, self.limits, self.between = fact.session, fact.limits, ""
-                self.session_run_s, self.failed_in_row = entry.run_s, 0
+                self.session, self.failed_in_row, self.between = fact.session, 0, ""
+                self.orders.session(fact, entry.run_s)
             case AttemptOpened():
+                self._check(not self.orders.paused, entry, "an attempt is opened, though the run is paused")
                 self._opened(entry, fact)
             case JobFailed() if fact.consultation is not None:
                 self._check(
@@ -105,11 +106,14 @@ class Auditor:
             case Mutated() | Judged() | Measured() | Compared() | JobFailed():
                 self._progress(entry, fact)
             case ConsultationOpened() | Consulted() | Unanswered():
+                asked = isinstance(fact, ConsultationOpened) and self.orders.paused
+                self._check(not asked, entry, "somebody is asked, though the run is paused")
                 self._check(not (wrong := self.questions.read(fact, self.attempts, self.open)), entry, wrong)
                 if isinstance(fact, Consulted):
                     self.cost_usd, self.failed_in_row = self.cost_usd + fact.reply.usage.cost_usd, 0
-            case Filed() | Steered():
-                pass
+            case Steered() | Filed():
+                wrong = self.orders.read(fact, entry.run_s) if isinstance(fact, Steered) else ""
+                self._check(not wrong, entry, wrong)
             case AttemptClosed():
                 self._closed(entry, fact)
             case SessionClosed():
@@ -117,6 +121,11 @@ class Auditor:
             case RunEnded():
                 self._ended(entry)
                 self.between = "the run had ended"
+
+    @property
+    def limits(self) -> Limits:
+        """In force."""
+        return self.orders.limits
 
     def due(self, number: int) -> tuple[Stage, str] | None:
         """What an attempt needs next, by its own record: stage and plug-in; None if only its end."""
@@ -142,6 +151,8 @@ class Auditor:
     def submitted(self, job: Job) -> None:
         """A job was handed to a pool just now."""
         number = int(job.attempt)
+        if self.orders.paused:
+            self.problems.append(f"{self.seq}: a job for attempt {number}, though the run is paused")
         if job.consultation in self.questions.asked:
             return
         if number not in self.open:
@@ -374,13 +385,13 @@ class Auditor:
         limits = self.limits
         if limits.run_s is None:
             return "there is no limit on time"
-        over_s = max(limits.run_s, self.session_run_s) + limits.drain_s
+        over_s = self.orders.over_from_s + limits.drain_s
         return "" if entry.run_s >= over_s - 0.001 else f"its extra time was not up: {entry.run_s} of {over_s} s"
 
     def _ended(self, entry: Entry) -> None:
         self._check(not self.open, entry, f"the run ended with {sorted(self.open)} open")
         if self.limits.run_s is not None:
-            over_s = max(self.limits.run_s, self.session_run_s) + self.limits.drain_s + self.slack_s
+            over_s = self.orders.over_from_s + self.limits.drain_s + self.slack_s
             self._check(entry.run_s <= over_s, entry, f"ended at {entry.run_s} s, limits allow {over_s} s")
 
 

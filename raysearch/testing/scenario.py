@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from raysearch.seeds import stream
+from raysearch.steering import Command
 from raysearch.testing.advice import staffed
+from raysearch.testing.people import commands
 from raysearch.testing.simulated import Faults, Mishap
 from raysearch.testing.world import FINAL, JUDGES, Odds
 from raysearch.types import Confirmation, Limits, Plan, Stage, Step
@@ -39,6 +41,8 @@ class SessionPlan:
     """The step at which a person asks the driver to let go."""
     wall_jump_s: float = 0.0
     """How far the wall clock has moved, either way, since the last session."""
+    commands: tuple[tuple[int, Command], ...] = ()
+    """What people say, and before which of the driver's looks into its inbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ class Scenario:
             odds=odds,
             seeded=rng.random() < 0.7,
             slots={Stage.MUTATE: rng.randint(1, 4), Stage.JUDGE: rng.randint(1, 4), Stage.BENCHMARK: rng.randint(1, 2)},
-            sessions=_sessions(rng, trouble),
+            sessions=_steered(_sessions(rng, trouble), stream(seed, "people")),
         )
 
     @classmethod
@@ -136,6 +140,13 @@ def _sessions(rng: random.Random, trouble: float) -> tuple[SessionPlan, ...]:
         sessions.append(SessionPlan(limits, faults, mishap, stop, rng.choice((0.0, 0.0, 3600.0, -3600.0))))
         attempts_max, run_s, cost_usd = attempts_max + rng.choice((0, 4)), run_s + 20.0, cost_usd + 0.5
     return tuple(sessions)
+
+
+def _steered(sessions: tuple[SessionPlan, ...], rng: random.Random) -> tuple[SessionPlan, ...]:
+    """With people who interfere, in every other run."""
+    if rng.random() < 0.5:
+        return sessions
+    return tuple(replace(one, commands=commands(rng, one.limits.attempts_max or 20)) for one in sessions)
 
 
 def _mishap(rng: random.Random) -> Mishap | None:

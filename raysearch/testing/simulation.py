@@ -17,7 +17,7 @@ from typing import Protocol
 
 from raysearch.engine import Engine
 from raysearch.errors import LedgerError, RaysearchError
-from raysearch.facts import Entry, Fact, Mutated, RunEnded, SessionOpened
+from raysearch.facts import Entry, Fact, Mutated, RunEnded, SessionOpened, Steered
 from raysearch.jobs import Job
 from raysearch.plugins import load
 from raysearch.protocols import Ask, Policy, View
@@ -25,6 +25,7 @@ from raysearch.seeds import stream
 from raysearch.state import State
 from raysearch.testing.audit import audit
 from raysearch.testing.brute import brute_frontier
+from raysearch.testing.people import SimInbox
 from raysearch.testing.scenario import Scenario, SessionPlan
 from raysearch.testing.simulated import FakeClock, Journal, Mishap, PowerCut, SimDisk, SimPool, Span
 from raysearch.testing.world import World
@@ -169,12 +170,14 @@ class _Run:
     make: Callable[[], Policy]
     world: World = field(init=False)
     disk: Disk = field(init=False)
+    inbox: SimInbox = field(init=False)
     sessions: list[Session] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.world = World(self.scenario.seed, self.scenario.odds)
         self.disk = self.parts.disk()
+        self.inbox = SimInbox(stream(self.scenario.seed, "inbox"), full=0.1)
 
     def entries(self) -> list[Entry]:
         """What a reader finds on the disk."""
@@ -195,6 +198,13 @@ class _Run:
             wall_s = clock.now()
             if self.problems:
                 return
+        last = SessionPlan(self.scenario.sessions[-1].limits, self.scenario.sessions[-1].faults)
+        again = len(self.scenario.sessions)
+        while not self.problems and self.sessions[-1].state.helm.stop:  # people's last word was to stop
+            clock = FakeClock(stream(self.scenario.seed, "boot", again).uniform(0, 1e5))
+            clock.wall_s = wall_s - clock.monotonic()
+            self._session(again, last, clock)
+            wall_s, again = clock.now(), again + 1
 
     def _session(self, number: int, plan: SessionPlan, clock: FakeClock) -> None:
         rng = stream(self.scenario.seed, "pool", number)
@@ -204,7 +214,14 @@ class _Run:
         opened = SessionOpened(0, plan.limits, "simulated", number, "0")
         with closing(self.disk.open(plan.mishap)) as ledger:
             engine = self.parts.engine(
-                witness, pool, ledger, clock, witness, stop=_stop(plan.stop_at_step), keep=witness.keep
+                witness,
+                pool,
+                ledger,
+                clock,
+                witness,
+                stop=_stop(plan.stop_at_step),
+                keep=witness.keep,
+                steering=self.inbox.driven(plan.commands),
             )
             try:
                 engine.run(start, opened)
@@ -236,6 +253,7 @@ def _checked(run: _Run, entries: list[Entry]) -> Iterator[str]:
     if not run.problems and not (entries and isinstance(entries[-1].fact, RunEnded)):
         yield "the last session is over, but the run has not ended"
     facts = [entry.fact for entry in entries]
+    yield from _unanswered(run, facts)
     for number, session in enumerate(run.sessions, start=1):
         witness = session.witness
         if witness.told_facts != facts[: len(witness.told_facts)]:
@@ -246,6 +264,18 @@ def _checked(run: _Run, entries: list[Entry]) -> Iterator[str]:
         yield from (f"session {number}: {problem}" for problem in _crowded(session.spans, run.scenario.slots))
     yield from _unlike_replay(run, entries)
     yield from _asks_otherwise(run, entries)
+
+
+def _unanswered(run: _Run, facts: Sequence[Fact]) -> Iterator[str]:
+    """Commands that are in the journal and were answered otherwise, or that were answered and are not there."""
+    carried_out = {fact.command.id for fact in facts if isinstance(fact, Steered)}
+    receipts = run.sessions[-1].state.helm.receipts
+    for name, answers in run.inbox.answers.items():
+        if any(answer != receipts.get(name) for answer in answers):
+            yield f"command {name} was answered with what the journal does not say"
+    for name in sorted(carried_out):
+        if name not in run.inbox.taken and name not in run.inbox.answers:
+            yield f"command {name} was carried out, and nobody was told"
 
 
 def _unkept(witness: Witness) -> Iterator[str]:
