@@ -18,7 +18,7 @@ from raysearch.config.layers import FLAGS, configure, flag_override
 from raysearch.config.targets import load_target
 from raysearch.errors import ConfigError, UserError
 from raysearch.loads import LoadLevel
-from raysearch.plugins import find
+from raysearch.plugins import find, load
 from raysearch.run.loops import LOOP_FLAGS, belongs, options_of, owners_of, require_own
 from raysearch.run.start import resolve, target_of
 
@@ -112,6 +112,14 @@ def test_options_are_read_from_constructor_and_docstrings(mine: Path) -> None:
         ("agent", "--max-generations", False),
         ("agent", "--children-per-generation", False),
         ("agent", "--frontier-bias", False),
+        ("agent", "--max-retries-per-round", True),
+        ("agent", "--judge-every", True),
+        ("agent", "--official-eval-every", True),
+        ("agent", "--inner-loop", True),
+        ("agent", "--no-skills", True),
+        ("plain", "--judge-every", False),
+        ("plain", "--inner-loop", False),
+        ("evolve", "--no-skills", False),
         ("chain", "--max-generations", True),
         ("chain", "--judge-every", False),
     ],
@@ -139,6 +147,25 @@ def test_a_limit_of_a_file_is_refused_with_its_line(mine: Path) -> None:
     file.write_text("[limits]\nmax_rounds = 3\n")
     with pytest.raises(ConfigError, match=r"^run.toml:2: limits.max_rounds belongs to the loops 'agent' and 'plain'"):
         require_own(configure(file), "evolve", find("policies", "evolve"))
+
+
+def loop_of(mine: Path, **given: object) -> Any:
+    """The loop of a run that is configured so."""
+    target = load_target(make_target(mine.with_name("target")))
+    flags = {"--mutator": ("tune",), "--seed": 1} | {f"--{name.replace('_', '-')}": v for name, v in given.items()}
+    search = resolve(configure(overrides=[flag_override(flag, value) for flag, value in flags.items()]), target)
+    return load("policies", search.policy.reference, search.policy.options, offers=search.offers)
+
+
+def test_rounds_without_gates_are_refused(mine: Path) -> None:
+    with pytest.raises(ConfigError, match=r"judge_every can only be 1; it is 3: every program must pass every gate"):
+        loop_of(mine, outer_loop="agent", judge_every=3)
+
+
+def test_flags_of_the_agent_loop_reach_it(mine: Path) -> None:
+    loop = loop_of(mine, outer_loop="agent", max_rounds=7, inner_loop="single-agent", no_skills=True, judge_every=1)
+    assert (loop.max_rounds, loop.inner_loop, loop.skills) == (7, "single-agent", False)
+    assert loop_of(mine.with_name("x"), outer_loop="agent").max_rounds == 24
 
 
 def test_flags_lead_to_options_of_the_policy(mine: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from raysearch.profile import Profile
+from raysearch.types import Outcome
 from raysearch.views.rounds import REASON_CHARS, Book, Finding, Round, one_line
 
 TITLE_CHARS = 120
@@ -121,10 +122,14 @@ def _full(book: Book, round_: Round) -> Iterator[str]:
             ("Falsifier", round_.task.falsifier),
         )
         yield from (f"- {name}: {one_line(text, REASON_CHARS)}" for name, text in named if text.strip())
+    lost = [one for one in round_.tries if one.outcome in (Outcome.FAILED, Outcome.ABANDONED)]
     for one in round_.tries:
+        if one in lost[:-1]:
+            continue
         mended = f", mending {one.repair}" if one.repair is not None else ""
         reason = f": {one_line(one.reason, REASON_CHARS)}" if one.reason.strip() else ""
-        yield f"- Attempt {one.attempt}{mended}: {one.outcome.value if one.outcome else 'under way'}{reason}"
+        others = f", like {len(lost) - 1} before it" if one in lost and len(lost) > 1 else ""
+        yield f"- Attempt {one.attempt}{mended}: {one.outcome.value if one.outcome else 'under way'}{others}{reason}"
     if book.over(round_) or round_.child is not None:
         said = figures(found)
         kept = "" if round_.child is None else "; work goes on from it" if round_.kept else "; it was not gone on from"
