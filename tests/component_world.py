@@ -130,7 +130,7 @@ def _line(fact: Fact) -> str:
         case AttemptOpened(attempt, proposal) if attempt:
             brief, come = proposal.brief, f"from {', '.join(map(str, proposal.parents))}"
             mended = "" if proposal.repair is None else f", repairs {proposal.repair} ({brief.feedback})"
-            return f"{attempt} [{proposal.lineage}] {come}{mended}: {brief.task or 'no focus'}"
+            return f"{attempt} [{proposal.lineage}] {come}{mended}: {(brief.task.splitlines() or ['no task'])[0]}"
         case AttemptClosed(attempt, outcome, _, candidate):
             return f"{attempt} -> {outcome}" + (f", {candidate.scores['time_s']:.4g} s" if candidate else "")
         case JobFailed(consultation=int() as number):
