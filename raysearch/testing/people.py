@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from raysearch.board.types import Action, Author, Filing, Kind
 from raysearch.steering import Command, Receipt, Steer
@@ -41,11 +41,7 @@ class SimInbox:
         while self._coming and self._coming[0][0] <= self._looks:
             self._sent += 1
             name = f"{self._sent:04d}"
-            command = self._coming.pop(0)[1]
-            self.taken[name] = Command(
-                command.kind, name, float(self._sent), "somebody", command.text, limits=command.limits,
-                filing=command.filing,
-            )  # fmt: skip
+            self.taken[name] = replace(self._coming.pop(0)[1], id=name, sent_at_s=float(self._sent), sender="somebody")
         found = []
         for name in sorted(self.taken):
             if name in recorded:
