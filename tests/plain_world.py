@@ -14,12 +14,15 @@ from raysearch.consultation import PERFORMANCE_EVALUATOR, Level, Reply
 from raysearch.engine import Engine
 from raysearch.errors import EvaluatorFault, MutatorFault
 from raysearch.facts import (
+    AttemptOpened,
     Consulted,
     Entry,
+    Fact,
     JobFailed,
     Judged,
     Measured,
     Mutated,
+    RunEnded,
     RunStarted,
     SessionOpened,
 )
@@ -28,6 +31,7 @@ from raysearch.pools.inline import InlinePool
 from raysearch.protocols import Answer, Policy
 from raysearch.state import State
 from raysearch.steering import Command, Receipt, Steer
+from raysearch.testing.audit import audit
 from raysearch.testing.simulated import FakeClock, Mishap, SimDisk
 from raysearch.types import (
     Change,
@@ -269,6 +273,31 @@ class Run:
     @property
     def entries(self) -> list[Entry]:
         return list(self.disk.open().replay())
+
+
+def facts(run: Run, kind: type[Fact]) -> list[Fact]:
+    return [entry.fact for entry in run.entries if isinstance(entry.fact, kind)]
+
+
+def worked_on(run: Run) -> list[int | None]:
+    """Issues, in the order of the attempts at them."""
+    return [f.proposal.issue for f in facts(run, AttemptOpened) if f.attempt]
+
+
+def statuses(state: State) -> dict[int, str]:
+    return {number: issue.status.value for number, issue in state.board.issues.items()}
+
+
+def ended(run: Run) -> str:
+    (last,) = facts(run, RunEnded)[-1:]
+    return last.reason
+
+
+def sound(run: Run) -> None:
+    entries = run.entries
+    assert audit(entries) == []
+    for fact in facts(run, AttemptOpened):
+        assert len(fact.proposal.parents) <= 1
 
 
 def _hash(*parts: object) -> str:
