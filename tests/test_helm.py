@@ -124,10 +124,10 @@ def test_limits_go_up_and_down_and_are_kept() -> None:
 
 def test_time_that_is_given_once_more_has_its_own_end() -> None:
     run = Run()
-    limits = Limits(2, None, run_s=10.0, drain_s=3.0)
-    state = run.drive((5, Command(Steer.PAUSE)), (24, budget(run_s=25.0)), limits=limits)
+    limits = Limits(2, None, run_s=10.0, drain_s=6.0)
+    state = run.drive((5, Command(Steer.PAUSE)), (16, budget(run_s=25.0)), limits=limits)
     assert state.ended == "time budget of 25 s"
-    assert state.run_s >= 28, "what is under way gets its extra time once more"
+    assert state.run_s >= 31, "what is under way gets its extra time once more"
     run.sound()
 
 
