@@ -94,7 +94,7 @@ def opened(entries: list[Entry]) -> list[str]:
 
 
 class TestConformance(PolicyConformance):
-    seeds = range(3)
+    seeds = range(2)
 
     def make(self) -> PortfolioOfLoops:
         return PortfolioOfLoops(loops=["evolve", "chain", "profile-guided"], islands=2)
@@ -161,9 +161,9 @@ def test_a_loop_goes_on_from_what_another_found(listener: str) -> None:
 
 
 def test_who_earns_gets_more_and_nobody_is_given_up() -> None:
-    _, entries = run(spies(finder={"work": "sort takes"}, idler={}, lazy={}), Components(), 60)
+    _, entries = run(spies(finder={"work": "sort takes"}, idler={}, lazy={}), Components(), 40)
     shares = Counter(lineage.partition("/")[0] for lineage in opened(entries))
-    assert shares["finder"] > 30
+    assert shares["finder"] > 20
     assert min(shares["idler"], shares["lazy"]) >= 3
 
 
@@ -194,7 +194,7 @@ def test_its_own_stop_rules() -> None:
         run(PortfolioOfLoops(stop_at={"time": 9.5}), Components(), 4)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_whole_runs_are_sound(seed: int) -> None:
     simulate(seed, "portfolio", {"loops": ["evolve", "agent", "best-of-n", "profile-guided"]}).check()
 
