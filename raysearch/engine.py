@@ -129,6 +129,8 @@ class Engine:
     def step(self) -> None:
         """Ask for what there is room for, then take one answer."""
         limit, paused = self._limit(), self.state.helm.paused
+        if not limit:
+            self._drain_until_s = None  # one that had been reached may have been raised
         if not limit and not paused and not self._seed_pending():
             self._fill() if self.state.opening is None else self._open_baseline(self.state.opening)
         elif limit and self._drained():
@@ -177,7 +179,6 @@ class Engine:
         """Whether attempts under way have had their extra time; a limit on attempts lets all of them finish."""
         limits = self.state.limits
         if limits.run_s is None or self._run_s() < limits.run_s:
-            self._drain_until_s = None  # the limit may have been raised
             return False
         if self._drain_until_s is None:
             self._drain_until_s = self.clock.monotonic() + limits.drain_s
