@@ -7,10 +7,9 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from raysearch.board.board import Board
-from raysearch.board.desk import Desk
 from raysearch.board.types import Filing
 from raysearch.consultation import Consultation, Reply
 from raysearch.errors import Fault
@@ -35,6 +34,9 @@ from raysearch.types import (
     Proposal,
     Verdict,
 )
+
+if TYPE_CHECKING:  # what runs in a sandbox imports from the standard library alone
+    from raysearch.board.desk import Desk
 
 
 @dataclass(frozen=True, slots=True)
