@@ -15,7 +15,7 @@ from raysearch.consultation import PLANNER, PROFILER, TRIAGE, Consultation, Task
 from raysearch.errors import ConfigError
 from raysearch.facts import AttemptClosed, Fact, Mutated, RunStarted
 from raysearch.protocols import Ask, View
-from raysearch.types import SEED, AttemptId, Brief, CandidateId, Outcome, Proposal
+from raysearch.types import SEED, AttemptId, Brief, Candidate, CandidateId, Outcome, Proposal
 from raysearch.views.round_texts import figures, profiled, remembered
 from raysearch.views.rounds import Book, Round, label, number_of
 
@@ -110,6 +110,10 @@ class Agent(Breeder):
                 self._noted = fact.change.mutation.memory
             case _:
                 pass
+
+    def meet(self, candidate: Candidate) -> None:
+        super().meet(candidate)
+        self._book.programs.setdefault(candidate.id, candidate)
 
     def over(self, view: View | None = None) -> str:  # noqa: ARG002 - what was told is enough
         """Why there is nothing more to ask for, in words; empty as long as there is, or may be."""

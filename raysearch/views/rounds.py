@@ -39,7 +39,8 @@ from raysearch.types import (
     Outcome,
 )
 
-_LABEL = re.compile(r"round-(0|[1-9]\d{0,8})")
+_LABEL = re.compile(r"(?:[^/]*/)?round-(0|[1-9]\d{0,8})")
+"""Several loops that share a run put their names before it."""
 USUAL = Confirmation()
 REASON_CHARS = 300
 """Of a refusal, as it is remembered."""
@@ -147,7 +148,7 @@ class Book:
     head: CandidateId | None = None
     """The latest program that was kept."""
     programs: dict[CandidateId, Candidate] = field(default_factory=dict)
-    """Children of rounds."""
+    """Children of rounds, and what others have found."""
     profile: Profile | None = None
     """The latest one."""
     said: str = ""
