@@ -17,7 +17,7 @@ from raysearch.run.rehearsal import Assumptions, Duration, learned
 from raysearch.run.search import Search
 from raysearch.run.start import resolve
 from raysearch.testing.rehearsal import ATTEMPTS_MAX, UNLIMITED, Outlook, rehearse
-from raysearch.types import Outcome, Stage
+from raysearch.types import Outcome, Stage, Step
 
 __all__ = ["call"]
 
@@ -109,6 +109,19 @@ def test_it_is_the_production_policy_and_repeats_itself(toy: Path, policy: str) 
     assert first.attempts
     longer = outlook(toy, odds, max_candidates=40, lanes=3, outer_loop=policy, seed=5)
     assert longer.run_s != first.run_s
+
+
+def test_who_is_consulted_takes_time_and_money(tmp_path: Path) -> None:
+    folder = make_target(tmp_path / "toy")
+    asked = (Step(Stage.MUTATE, "planner"), Step(Stage.MUTATE, "triage"), Step(Stage.BENCHMARK, "profiler"))
+    search = replace(searched(folder, outer_loop="agent", max_rounds=8), asked=asked)
+    found = rehearse(search, load_target(folder), EXACT)
+    assert (found.attempts, found.ended) == (8, "all of its 8 rounds are over")
+    assert found.cost_usd == pytest.approx(0.2 * 8 * 3)
+    thinking, _, measuring = found.loads
+    assert thinking.jobs == 8 * 3
+    assert 9 < measuring.jobs < 9 + 8, "some programs are profiled"
+    assert all(load.waited_s == 0 for load in found.loads)
 
 
 def test_jobs_that_take_longer_than_they_may_are_timed_out(tmp_path: Path) -> None:

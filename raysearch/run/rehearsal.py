@@ -14,9 +14,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from raysearch.consultation import Decision, Reply, Task
 from raysearch.errors import MutatorFault
 from raysearch.facts import AttemptClosed, Entry, JobFailed, Judged, Measured, Mutated, RunStarted
 from raysearch.jobs import Job, Result
+from raysearch.profile import Finding, Profile
 from raysearch.run.search import Search, plan_of
 from raysearch.seeds import stream
 from raysearch.target import Target
@@ -75,7 +77,7 @@ def learned(entries: Iterable[Entry], run: str) -> Assumptions:
                 took[Stage.BENCHMARK if judge in measures else Stage.JUDGE].append(fact.took_s)
             case Measured() if fact.reused_from is None:
                 took[Stage.BENCHMARK].append(fact.took_s)
-            case JobFailed(_, stage) if stage is Stage.MUTATE:
+            case JobFailed(_, Stage.MUTATE, consultation=None):
                 outcomes["broken"] += 1
                 costs.append(fact.usage.cost_usd)
             case AttemptClosed(attempt, outcome, reason) if attempt != SEED:
@@ -136,6 +138,8 @@ class Imagined:
     def perform(self, job: Job) -> Result:
         """Raises MutatorFault as often as is assumed."""
         rng = self._rng("performs", job)
+        if job.consultation is not None:
+            return self._advised(job, rng)
         match job.stage:
             case Stage.MUTATE:
                 return self._mutated(job, rng)
@@ -145,6 +149,19 @@ class Imagined:
                 return Verdict(fine, "" if fine else "imagined: no")
             case Stage.BENCHMARK:
                 return self._measured(job)
+
+    def _advised(self, job: Job, rng: random.Random) -> Reply:
+        """Whoever thinks costs what a mutation costs; every second program is worth a profile."""
+        usage = Usage(cost_usd=self.assumed.mutate_usd, calls=1) if job.stage is Stage.MUTATE else Usage()
+        match job.plugin:
+            case "triage":
+                return Reply(decision=Decision(rng.random() < 0.5), usage=usage)
+            case "planner":
+                return Reply(task=Task("imagined", "imagined"), usage=usage)
+            case "profiler":
+                return Reply(profile=Profile("imagined", (Finding("imagined", 1.0),)), usage=usage)
+            case _:
+                return Reply("imagined", usage=usage)
 
     def _mutated(self, job: Job, rng: random.Random) -> Change:
         usage = Usage(cost_usd=self.assumed.mutate_usd, calls=1)
@@ -172,7 +189,8 @@ class Imagined:
         return quality * math.exp(stream(self.search.seed, "axis", axis, job.attempt).gauss(0.0, STEP / 2))
 
     def _rng(self, what: str, job: Job) -> random.Random:
-        return stream(self.search.seed, what, job.stage, job.plugin, job.attempt, job.try_number)
+        asked = () if job.consultation is None else (job.consultation,)
+        return stream(self.search.seed, what, job.stage, job.plugin, job.attempt, job.try_number, *asked)
 
 
 def _name(*parts: str | int) -> str:

@@ -9,7 +9,7 @@ from typing import cast
 
 from raysearch.engine import Engine
 from raysearch.facts import Entry, SessionOpened
-from raysearch.jobs import Job
+from raysearch.jobs import Job, Ticket
 from raysearch.plugins import load
 from raysearch.pools.inline import InlinePool
 from raysearch.protocols import Answer, Policy, Pool
@@ -18,7 +18,7 @@ from raysearch.run.search import Search
 from raysearch.seeds import stream
 from raysearch.target import Target
 from raysearch.testing.simulated import FakeClock, SimDisk, SimPool, Span, answered
-from raysearch.types import AttemptId, Outcome, Stage
+from raysearch.types import Outcome, Stage
 
 ATTEMPTS_MAX = 2000
 """Attempts rehearsed of a run that no limit ends."""
@@ -32,7 +32,7 @@ HOUR_S = 3600.0
 FULL = 0.9
 """Share of its time from which on a role counts as full."""
 
-Key = tuple[AttemptId, Stage, str, int]
+Key = tuple[Ticket, Stage, str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ def _load(stage: Stage, slots: int, spans: list[Span], handed_out: Mapping[Key, 
 
 
 def _key(job: Job) -> Key:
-    return job.attempt, job.stage, job.plugin, job.try_number
+    return job.ticket, job.stage, job.plugin, job.try_number
 
 
 @dataclass(slots=True)
