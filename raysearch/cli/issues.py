@@ -52,7 +52,20 @@ class Chosen:
         return msgspec.json.decode(b"".join(issues(board, folder.name)), type=dict[str, Any])
 
 
-@click.group("issues", cls=Group, invoke_without_command=True, subcommand_metavar="[COMMAND]")
+class _Board(Group):
+    """Commands come behind the run's name; options right behind it are those of ``list``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        place = 0
+        while place < len(args) and args[place].startswith("-"):
+            place += 2 if args[place] == "--runs-dir" else 1
+        behind = args[place + 1 :]
+        if behind and behind[0].startswith("-") and behind[0] not in ctx.help_option_names:
+            args = [*args[: place + 1], "list", *behind]
+        return super().parse_args(ctx, args)
+
+
+@click.group("issues", cls=_Board, invoke_without_command=True, subcommand_metavar="[COMMAND]")
 @click.argument("run", shell_complete=completing.runs)
 @runs_dir
 @as_json
