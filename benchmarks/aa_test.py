@@ -27,6 +27,7 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import NormalDist, fmean, median, stdev
 
 from raysearch.seeds import stream
@@ -231,6 +232,34 @@ def table(tallies: dict[str, dict[str, Tally]]) -> str:
     return "\n".join(lines)
 
 
+def picture(tallies: dict[str, dict[str, Tally]], path: Path) -> None:
+    """What each rule lets in, against what it costs."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(11, 0.4 * len(tallies) + 1.6), sharey=True)
+    names, places = list(tallies), range(len(tallies))
+    for kind, colour, shift in (("null", "tab:red", -0.2), ("gain", "tab:green", 0.2)):
+        found = [tallies[name][kind] for name in names]
+        shares = [tally.admitted / len(tally.took_s) for tally in found]
+        ends = [wilson(tally.admitted, len(tally.took_s)) for tally in found]
+        errors = [[max(s - low, 0) for s, (low, _) in zip(shares, ends, strict=True)]]
+        errors += [[max(high - s, 0) for s, (_, high) in zip(shares, ends, strict=True)]]
+        at = [place + shift for place in places]
+        axes[0].barh(at, shares, 0.35, color=colour, xerr=errors, label=f"{kind}s")
+        axes[1].barh(at, [fmean(tally.took_s) for tally in found], 0.35, color=colour, label=f"a {kind}")
+    axes[0].set(xlabel="share let in", xlim=(0, 1), yticks=list(places), yticklabels=names)
+    axes[0].invert_yaxis()
+    axes[1].set(xlabel="benchmark seconds", xscale="log")
+    for axis in axes:
+        axis.legend(loc="lower right")
+        axis.grid(axis="x", alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nulls", type=int, default=1000)
@@ -244,6 +273,7 @@ def main() -> int:
     parser.add_argument("--burst", type=float, default=1 / 60, help="simulated: chance that one begins with a run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--real", choices=sorted(WORKLOADS), help="run this on this machine instead")
+    parser.add_argument("--picture", type=Path, help="draw the table into this file")
     arguments = parser.parse_args()
     if min(arguments.nulls, arguments.gains, arguments.slower) < 1 or not arguments.gain > 0:
         parser.error("at least one candidate of each kind, and a gain above 0")
@@ -252,6 +282,8 @@ def main() -> int:
     for seed in arguments.seeds:
         study(arguments, seed, tallies)
     print(table(tallies))
+    if arguments.picture:
+        picture(tallies, arguments.picture)
     print(f"\nseeds {arguments.seeds}; {time.monotonic() - begun_s:.0f} s")
     return 0
 
