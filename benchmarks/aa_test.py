@@ -254,7 +254,7 @@ def picture(tallies: dict[str, dict[str, Tally]], path: Path) -> None:
     axes[0].invert_yaxis()
     axes[1].set(xlabel="benchmark seconds", xscale="log")
     for axis in axes:
-        axis.legend(loc="lower right")
+        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
         axis.grid(axis="x", alpha=0.3)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
