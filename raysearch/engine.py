@@ -312,9 +312,9 @@ class Engine:
                     self.steering.answer(name, Receipt(False, f"no journal can hold it: {error}"))
                     continue
                 self._record(Steered(command))
-                self.steering.answer(name, self.state.helm.receipts[command.id])
                 if paused and not self.state.helm.paused:
                     self._go_on()
+                self.steering.answer(name, self.state.helm.receipts[command.id])
         except OSError as error:  # what was sent stays where it is, for the next time or the next driver
             log.warning("the inbox cannot be used: %s", error)
 

@@ -60,7 +60,8 @@ def implementer(request: Request) -> Turn:
     shown = VALUE.search("\n".join(message.text for message in request.messages))
     value = int(shown[1]) if shown else 3
     part = PARTS[request.number % len(PARTS)]
-    line, new = f"VALUE = {value}", f"VALUE = {value + 1 + drawn(request, 5)}"
+    better = value if value <= 100 else 3  # what was refused is mended
+    line, new = f"VALUE = {value}", f"VALUE = {better + 1 + drawn(request, 5)}"
     if part == "crashing":
         return Turn("I have no idea.", tokens=TOKENS)
     if part == "bad":

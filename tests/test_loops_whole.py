@@ -37,7 +37,7 @@ from raysearch.testing.models import ModelServer
 from raysearch.testing.workspace import tiny_target
 from raysearch.types import SEED, Outcome
 
-LIMIT_S = 240.0
+LIMIT_S = 600.0
 CONFIG = """
 [run]
 mutators = ["diff"]
@@ -145,6 +145,8 @@ def test_a_loop_comes_through_with_such_a_cast(loop: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.loops
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("loop", ["agent", "plain", "evolve", "profile-guided"])
 def test_a_loop_that_is_killed_again_and_again_pays_for_nothing_twice(loop: str, tmp_path: Path) -> None:
     """Twenty kills at random moments."""

@@ -39,6 +39,7 @@ def story(entries: list[Entry]) -> list[object]:
 
 
 @pytest.mark.slow
+@pytest.mark.loops
 def test_killed_twenty_times_it_tells_the_same_story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("drivers.TOYS", PARTS)
     whole, killed = driver(tmp_path / "whole"), driver(tmp_path / "killed")
