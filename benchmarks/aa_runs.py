@@ -157,9 +157,9 @@ class Record:
     """Of one run of the benchmark."""
     tallies: dict[str, Tally] = field(default_factory=dict)
     won: dict[str, int] = field(default_factory=dict)
-    """Contests that ended as better, by kind."""
+    """Contests for a place that ended as better, by kind."""
     pairs: dict[str, list[int]] = field(default_factory=dict)
-    """Of contests, by kind."""
+    """Of contests for a place, by kind."""
     frontier: FromTheBest = field(default_factory=lambda: FromTheBest(mutators=("Comment",)))
     """Is told what the run's policy is told."""
     _measured: dict[AttemptId, float] = field(default_factory=dict)
@@ -187,8 +187,9 @@ class Record:
         took_s = self._measured.pop(fact.attempt)
         for met in self._met.pop(fact.attempt, []):
             took_s += 2 * met.contest.pairs * self.samples * met.contest.measurements[0].value
-            self.pairs.setdefault(kind, []).append(met.contest.pairs)
-            self.won[kind] = self.won.get(kind, 0) + (met.contest.verdict == "better")
+            if not met.reference:
+                self.pairs.setdefault(kind, []).append(met.contest.pairs)
+                self.won[kind] = self.won.get(kind, 0) + (met.contest.verdict == "better")
         tally.took_s.append(took_s)
 
     def started(self, job: Job) -> None: ...
