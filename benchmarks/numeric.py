@@ -11,7 +11,9 @@ which it chooses by credit; a second row shows it with a single one, whose numbe
 
 ``--lanes`` compares `evolve` with itself: one child after the other, so many lanes that answer in a random order, and
 generations of as many children that wait for their last. All evaluate equally often. Beside the hypervolume stands what
-lanes do to a child: how many candidates were admitted between its being asked for and its end.
+lanes do to a child: how many candidates were admitted between its being asked for and its end. NSGA-II, steady-state,
+with one lane and with as many says how much of a loss any search has whose parents are a few survivors: its population
+is as large as what `evolve` breeds from, or its own hundred.
 
 python benchmarks/numeric.py
 python benchmarks/numeric.py --lanes 16 --evaluations 2000
@@ -30,13 +32,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.algorithms.moo.nsga2 import NSGA2, RankAndCrowding
 from pymoo.core.callback import Callback
+from pymoo.core.population import Population
 from pymoo.optimize import minimize
 from pymoo.problems import get_problem
 
 from mutators.variation import Numbers, crossed, mutated
-from population.policies.evolve import Evolve
+from population.policies.evolve import SURVIVORS, Evolve
 from population.ranking import fronts, hypervolume
 from raysearch.engine import Engine
 from raysearch.facts import Entry, RunStarted, SessionOpened
@@ -186,6 +189,30 @@ def nsga2(name: str, seed: int, evaluations: int) -> tuple[Points, list[Points]]
     return np.concatenate(evaluated), populations
 
 
+def nsga2_in_lanes(name: str, seed: int, evaluations: int, lanes: int, size: int) -> Points:
+    """All that a steady-state NSGA-II evaluated, in order: each child replaces the worst of so many and itself.
+
+    Any of the children under way, as many as there are ``lanes``, is as likely as any other to be evaluated next.
+    """
+    chosen, rng, draws = problem(name), stream(seed, "lanes"), np.random.default_rng(number(seed, "nsga2"))
+    algorithm = NSGA2(pop_size=size, n_offsprings=1)
+    algorithm.setup(chosen, seed=seed)
+    population = Population.new(X=draws.uniform(chosen.xl, chosen.xu, (size, chosen.n_var)))
+    population.set("F", chosen.evaluate(population.get("X")))
+    evaluated, under_way = list(population.get("F")), list[Any]()
+    survival = RankAndCrowding()
+    population = survival.do(chosen, population, n_survive=size, algorithm=algorithm, random_state=draws)
+    while len(evaluated) < evaluations:
+        while len(under_way) < lanes:
+            under_way.extend(algorithm.mating.do(chosen, population, 1, algorithm=algorithm, random_state=draws))
+        child = Population.create(under_way.pop(rng.randrange(len(under_way))))
+        child.set("F", chosen.evaluate(child.get("X")))
+        evaluated.extend(child.get("F"))
+        everybody = Population.merge(population, child)
+        population = survival.do(chosen, everybody, n_survive=size, algorithm=algorithm, random_state=draws)
+    return np.array(evaluated)
+
+
 def drawn(name: str, seed: int, evaluations: int) -> Points:
     """Random points."""
     chosen = problem(name)
@@ -269,6 +296,10 @@ def compare_lanes(name: str, seeds: int, budgets: Sequence[int], lanes: int) -> 
         way: [searched(name, seed, longest, lanes=count, **options) for seed in range(seeds)]
         for way, (count, options) in ways.items()
     }
+    known = {
+        size: [[nsga2_in_lanes(name, seed, longest, n, size) for seed in range(seeds)] for n in (1, lanes)]
+        for size in (SURVIVORS, NSGA2_SIZE)
+    }
     reached = []
     for budget in budgets:
         print(f"{name}, {budget} evaluations, {seeds} seeds; hypervolume, of {PROBLEMS[name][1]:.4f} at most")
@@ -281,6 +312,11 @@ def compare_lanes(name: str, seeds: int, budgets: Sequence[int], lanes: int) -> 
             line, enough = verdict(name, volumes[way], volumes[one], f"{way} are", one)
             print(line)
             reached.append(enough or "chance" in line or way.startswith("generations"))
+        for size, (alone, many) in known.items():
+            before, after = ([volume(points[:budget]) for points in found] for found in (alone, many))
+            print(row(f"NSGA-II of {size}, 1 lane", before))
+            print(row(f"NSGA-II of {size}, {lanes} lanes", after))
+            print(verdict(name, after, before, f"NSGA-II of {size}: {lanes} lanes are", "1 lane")[0])
     for way, found in runs.items():
         missed = [count for _, count in found]
         mean = float(np.mean([count.mean for count in missed]))
