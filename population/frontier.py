@@ -150,6 +150,19 @@ class Frontier:
         self._put(at, number, key, point)
         return True
 
+    def move(self, number: CandidateId, point: Vector) -> None:
+        """A member was measured again. It stays where it was if it would have to leave for another, or one for it."""
+        if number not in self._ids:
+            return
+        at, column = self._ids.index(number), np.array(point)[:, None]
+        others = np.delete(self._points[:, : len(self._ids)], at, axis=1)
+        if (others >= column).all(axis=0).any() or (others <= column).all(axis=0).any():
+            return
+        kept = np.ones(len(self._ids), dtype=np.bool_)
+        kept[at] = False
+        self._drop(0, kept)
+        self.insert(number, point)
+
     def _drop(self, first: int, kept: npt.NDArray[np.bool_]) -> None:
         """Of the members from index ``first`` on, leave those marked in ``kept``."""
         self.removed = ()

@@ -59,13 +59,14 @@ class _Turns:
     def __init__(self, challenge: Challenge, objectives: Sequence[Objective], min_effect: float) -> None:
         self._challenge, self._objectives, self._min_effect = challenge, objectives, min_effect
         self._pairs: list[tuple[dict[str, float], dict[str, float]]] = []
-        self._told: list[Sequence[Measurement]] = []  # of the challenger
+        self._told: tuple[list[Sequence[Measurement]], list[Sequence[Measurement]]] = ([], [])  # own, rival's
         self._duel: Duel | None = None
 
     def add(self, own: Sequence[Measurement], rival: Sequence[Measurement], own_first: bool) -> None:
         """Both programs, one after the other. Raises Incomparable."""
         pair = (_values(own, self._objectives), _values(rival, self._objectives))
-        self._told.append(own)
+        self._told[0].append(own)
+        self._told[1].append(rival)
         self._pairs.append(pair)
         if self._duel is None:
             self._duel = self._begun(exact=False)
@@ -77,8 +78,7 @@ class _Turns:
 
     def add_alone(self, measurements: Sequence[Measurement], own: bool) -> None:
         """One program. Raises Incomparable."""
-        if own:
-            self._told.append(measurements)
+        self._told[0 if own else 1].append(measurements)
         self._one.add_alone(_values(measurements, self._objectives), own)
 
     @property
@@ -96,7 +96,8 @@ class _Turns:
     def ended(self) -> Contest:
         """How it ended."""
         duel, level = self._one, self._challenge.level
-        return Contest(duel.verdict(level), duel.comparisons(level), _gathered(self._told), duel.pairs)
+        own, rival = map(_gathered, self._told)
+        return Contest(duel.verdict(level), duel.comparisons(level), own, duel.pairs, rival)
 
     @property
     def _one(self) -> Duel:
@@ -141,7 +142,7 @@ def _gathered(told: Sequence[Sequence[Measurement]]) -> tuple[Measurement, ...]:
             tuple(m.value for m in found[-SAMPLES_MAX:]),
             found[-1].unit,
             found[-1].goal,
-            {**found[-1].conditions, "measured": "in turns with a member of the frontier"},
+            {**found[-1].conditions, "measured": "in turns with another program"},
         )
         for name, found in runs.items()
     )

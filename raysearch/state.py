@@ -285,6 +285,9 @@ class State:
         if fact.attempt != SEED:
             self.members.contests += 1
             self.members.won += fact.contest.verdict == "better"
+            again = self.members.remeasured(fact.rival, fact.contest.rival_measurements, self.objectives)
+            if again is not None:
+                self.candidates[fact.rival] = again
 
     def measured(self, record: Attempt) -> bool:
         """Whether an attempt has been through every step."""
@@ -336,5 +339,6 @@ class State:
         require(self.measured(record), "admitted after every gate and benchmark")
         require(all(v.passed for v in record.verdicts.values()), "admitted only if every gate said yes")
         self.candidates[record.id] = candidate
+        self.members.newcomers += 1
         if candidate.confirmed and (self.plan.confirmation is not None or self.plan.final):
             self.members.join(candidate, self.objectives)

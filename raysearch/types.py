@@ -283,8 +283,11 @@ class Contest:
     comparisons: tuple[Comparison, ...] = ()
     """One for each objective."""
     measurements: tuple[Measurement, ...] = ()
-    """Of the challenger, a sample a pair: fresh ones, for which it was not chosen."""
+    """Of the challenger, a sample a run: fresh ones, for which it was not chosen."""
     pairs: int = 0
+    """Half the runs, rounded up."""
+    rival_measurements: tuple[Measurement, ...] = ()
+    """Of the rival, at the same time: what is now believed of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ def test_a_real_gain_is_found_and_told_with_its_interval() -> None:
     assert found.low <= found.effect <= found.high
     assert found.pairs <= held.pairs == len(held.measurements[0].samples)
     assert "in turns" in held.measurements[0].conditions["measured"]
+    assert held.rival_measurements[0].value == pytest.approx(1.0, abs=0.03)
 
 
 def test_the_same_program_is_hardly_ever_better() -> None:

@@ -139,6 +139,18 @@ def test_primary_is_the_marked_one_else_the_first() -> None:
     assert primary(ONE) == 0
 
 
+def test_a_member_that_is_measured_again_moves_but_throws_nobody_out() -> None:
+    frontier = Frontier((Objective("a"), Objective("b")))
+    for number, point in enumerate([(1.0, 3.0), (2.0, 2.0), (3.0, 1.0)]):
+        frontier.insert(AttemptId(number), point)
+    frontier.move(AttemptId(1), (2.5, 2.5))
+    assert frontier.top(3) == [(2, (3.0, 1.0)), (1, (2.5, 2.5)), (0, (1.0, 3.0))]
+    for point in ((0.5, 3.0), (3.5, 1.5)):  # worse than 0, better than 2
+        frontier.move(AttemptId(1), point)
+        frontier.move(AttemptId(9), point)
+    assert frontier.top(3)[1] == (1, (2.5, 2.5))
+
+
 @given(st.integers(0, 2**32))
 def test_many_members_move_through_storage_unharmed(seed: int) -> None:
     rng = random.Random(seed)

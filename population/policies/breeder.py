@@ -14,7 +14,7 @@ from population.policies.standing import after, as_parent
 from population.portfolio import Portfolio
 from population.stopping import Progress, StopRules, unknown
 from raysearch.errors import ConfigError, nearest
-from raysearch.facts import AttemptClosed, AttemptOpened, Fact, JobFailed, Judged, Mutated, RunStarted
+from raysearch.facts import AttemptClosed, AttemptOpened, Compared, Fact, JobFailed, Judged, Mutated, RunStarted
 from raysearch.protocols import Ask, View
 from raysearch.types import (
     SEED,
@@ -153,6 +153,8 @@ class Breeder(ABC):
                 self._spent(fact.attempt, fact.usage)
             case Judged():
                 self._judged(fact)
+            case Compared():
+                self._remeasured(fact)
             case AttemptClosed():
                 self._close(fact)
             case RunStarted():
@@ -161,6 +163,12 @@ class Breeder(ABC):
                 self._progress.objectives = fact.objectives
             case _:
                 pass  # progress within an attempt, or of the run: its end will tell
+
+    def _remeasured(self, fact: Compared) -> None:
+        """What is believed of a member of the frontier is what it had in its last contest."""
+        named = {m.name: m.value for m in fact.contest.rival_measurements}
+        if all(objective.name in named for objective in self._objectives):
+            self._frontier.move(fact.rival, tuple(o.sign * named[o.name] for o in self._objectives))
 
     def best(self, view: View) -> Sequence[CandidateId]:  # noqa: ARG002 - what was told is enough
         return self._frontier.members
