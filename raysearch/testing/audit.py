@@ -365,7 +365,7 @@ class Auditor:
             change.commit,
             change.tree,
             proposal.parents,
-            tuple(_latest(dossier) if number else _measured(dossier)),
+            tuple(dossier.latest if number else dossier.measured),
         )
         return "" if told == known else "its candidate is not what was recorded"
 
@@ -373,7 +373,7 @@ class Auditor:
         """Objectives without a finite sample, once all steps have been taken."""
         if self.start is None or any(step.plugin not in dossier.results for step in self.start.plan.steps):
             return []
-        finite = {m.name for m in _measured(dossier) if m.samples and all(map(math.isfinite, m.samples))}
+        finite = {m.name for m in dossier.measured if m.samples and all(map(math.isfinite, m.samples))}
         return [o.name for o in self.start.objectives if o.name not in finite]
 
     def _rejected(self, number: int) -> str:
@@ -393,13 +393,3 @@ class Auditor:
         if self.limits.run_s is not None:
             over_s = self.orders.over_from_s + self.limits.drain_s + self.slack_s
             self._check(entry.run_s <= over_s, entry, f"ended at {entry.run_s} s, limits allow {over_s} s")
-
-
-def _measured(dossier: Dossier) -> list[Measurement]:
-    return [m for result in dossier.results.values() if not isinstance(result, Verdict) for m in result]
-
-
-def _latest(dossier: Dossier) -> list[Measurement]:
-    """What was measured, or, where it was measured again beside others, the last of that."""
-    again = {m.name: m for held in dossier.contests.values() for m in held.measurements}
-    return [again.get(m.name, m) for m in _measured(dossier)]

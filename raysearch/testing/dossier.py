@@ -30,3 +30,13 @@ class Dossier:
     def refused(self) -> bool:
         """Whether a gate said no."""
         return any(isinstance(result, Verdict) and not result.passed for result in self.results.values())
+
+    @property
+    def measured(self) -> list[Measurement]:
+        return [m for result in self.results.values() if not isinstance(result, Verdict) for m in result]
+
+    @property
+    def latest(self) -> list[Measurement]:
+        """What was measured, or, where it was measured again beside others, the last of that."""
+        again = {m.name: m for held in self.contests.values() for m in held.measurements}
+        return [again.get(m.name, m) for m in self.measured]
