@@ -149,9 +149,9 @@ def believes_a_doubled_answer(patch: pytest.MonkeyPatch, _: Path) -> Setting:
 def believes_a_late_answer(patch: pytest.MonkeyPatch, _: Path) -> Setting:
     class Confused(Engine):
         def _take(self, answer: Answer) -> None:
-            running = self.running.get(answer.job.attempt)
+            running = self.running.get(answer.job.ticket)
             if running is not None and running.plugin == answer.job.plugin:
-                self.running[answer.job.attempt] = answer.job
+                self.running[answer.job.ticket] = answer.job
             super()._take(answer)
             if running is not None and answer.job != running and answer.job.attempt in self.state.open:
                 self._record(raysearch.engine.as_fact(answer))
