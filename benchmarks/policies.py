@@ -4,10 +4,14 @@ python benchmarks/policies.py                            # all that is missing; 
 python benchmarks/policies.py --example circle-packing --policy chain --seeds 3
 python benchmarks/policies.py --report                   # the tables and the picture of what there is
 
-Three targets, ten seeds. Every policy gets the same two mutators, which need no model, each as likely; the last row has
-what `raysearch run` does by itself, all mutators chosen by credit. Budgets are those of `equal_budget.py`: a number of
-candidates, or the evaluators' work that as many whole evaluations take, and runs are compared at either. As there, runs
-of one seed have the same inputs, and a finished run is one line of ``--results`` that is not repeated.
+Three targets, ten seeds. Every policy gets the same two mutators, which need no model, each as likely; `loops` is a
+portfolio of policies, and the last row has what `raysearch run` does by itself, all mutators chosen by credit. Budgets
+are those of `equal_budget.py`: a number of candidates, or the evaluators' work that as many whole evaluations take, and
+runs are compared at either. As there, runs of one seed have the same inputs, and a finished run is one line of
+``--results`` that is not repeated.
+
+Each policy runs once more with a model as its third hand. The model is played (`model.py`): it is good, lazy, wrong or
+gone by lot, and has a price, so that these runs have equal budgets in dollars, questions included.
 
 One attempt is under way at a time. What many at once cost a search is in `numeric.py --lanes`.
 """
@@ -48,21 +52,53 @@ TARGETS = ("circle-packing", "online-bin-packing", "cache-eviction")
 HANDS = ("tune", "genetic")
 EVENLY: Mapping[str, Any] = {"policy.portfolio": "uniform"}
 GENERATIONS: Mapping[str, Any] = {**EVENLY, "policy.generational": True, "policy.children_per_generation": 4}
-POLICIES: Mapping[str, Method] = {
+ALONE: Mapping[str, Any] = {
+    **EVENLY,
+    "policy.max_rounds": 1000,
+    "policy.alone": "improve",
+    "consultant.performance_evaluator.on": False,
+}
+"""For a loop that would ask a model what to do next."""
+LOOPS: Mapping[str, Any] = {**EVENLY, "policy.loops": ["evolve", "chain", "profile-guided"]}
+SINGLE: Mapping[str, Method] = {
     "best-of-n": Method(HANDS, "best-of-n", EVENLY),
     "chain": Method(HANDS, "chain", EVENLY),
-    "plain": Method(HANDS, "plain", EVENLY),
-    "agent": Method(HANDS, "agent", EVENLY),
+    "plain": Method(HANDS, "plain", ALONE),
+    "agent": Method(HANDS, "agent", {**EVENLY, "policy.inner_loop": "single-agent", "policy.max_rounds": 1000}),
     "generations": Method(HANDS, "evolve", GENERATIONS),
     "evolve": Method(HANDS, "evolve", EVENLY),
+    "profile-guided": Method(HANDS, "profile-guided", EVENLY),
+    "loops": Method(HANDS, "portfolio", LOOPS),
     "portfolio": Method(("auto",)),
+}
+MODEL, CALL_USD = "model", 0.05
+WITH_MODEL = " with a model"
+"""Behind the name of a policy: its runs at equal dollars."""
+
+
+def priced(method: Method) -> Method:
+    """``method`` with a played model among its hands."""
+    use = {"mutator.model.use": f"{Path(__file__).with_name('model.py')}:Model", "mutator.model.usd": CALL_USD}
+    return Method((*method.mutators, MODEL), method.policy, {**method.settings, **use})
+
+
+POLICIES: Mapping[str, Method] = {
+    **SINGLE,
+    **{f"{name}{WITH_MODEL}": priced(method) for name, method in SINGLE.items()},
 }
 FLOOR = "best-of-n"
 LEGEND = """\
 - `best-of-n`: always a child of the seed. `chain`: always a child of the newest candidate.
 - `plain`, `agent`: one lineage, which moves on when a child is better.
 - `generations`: `evolve`, four children at a time from the population as it stood. `evolve`: steady-state.
+- `profile-guided`: one line, which keeps to the component that takes most of the time. Profiles are not counted.
+- `loops`: `evolve`, `chain` and `profile-guided` over one population, chosen by credit.
 - `portfolio`: `evolve` with all mutators that suit the target, chosen by credit: what `raysearch run` does."""
+
+
+def dollars_of(candidates: int) -> float:
+    """The budget of runs with a model: a third of the candidates may be its own."""
+    return CALL_USD * max(1, candidates // 3)
 
 
 def search(example: str, policy: str, number: int, candidates: int) -> Run:
@@ -79,10 +115,13 @@ def search(example: str, policy: str, number: int, candidates: int) -> Run:
             "limits.max_candidates": STRETCH * candidates,
             **chosen.settings,
         }
+        dollars = policy.endswith(WITH_MODEL)
+        if dollars:
+            values |= {"limits.budget_usd": dollars_of(candidates)}
         overrides = [Override(tuple(key.split(".")), value, "benchmark") for key, value in values.items()]
 
         def used_up() -> str:
-            return "budget used up" if min(len(record.rows), record.work // 2) >= candidates else ""
+            return "budget used up" if not dollars and min(len(record.rows), record.work // 2) >= candidates else ""
 
         def sink(_: object) -> Sink:
             return record
@@ -111,11 +150,13 @@ def table(runs: Sequence[Run]) -> str:
     found = {policy: [run for run in runs if run.method == policy] for policy in POLICIES}
     gains = {name: {run.number: run.gain(run.at_work(2 * candidates)) for run in mine} for name, mine in found.items()}
     lines = [
-        f"| policy | {axis.name}{unit}, {axis.goal} | gain | at equal work | candidates | ahead of {FLOOR} |",
-        "|---|---|---|---|---|---|",
+        f"| policy | {axis.name}{unit}, {axis.goal} | gain | at equal work | candidates | ahead of {FLOOR}"
+        f" | gain with a model, for ${dollars_of(candidates):.2f} |",
+        "|---|---|---|---|---|---|---|",
     ]
     for policy, mine in found.items():
-        if mine:
+        bought = [run.gain(run.rows) for run in found.get(f"{policy}{WITH_MODEL}", ())]
+        if mine and policy in SINGLE:
             cells = [
                 policy,
                 cell([run.best(run.at_candidates()) for run in mine]),
@@ -123,6 +164,7 @@ def table(runs: Sequence[Run]) -> str:
                 cell(list(gains[policy].values())),
                 f"{np.median([len(run.at_work(2 * candidates)) for run in mine]):g}",
                 "" if policy == FLOOR else ahead(gains[policy], gains[FLOOR]),
+                cell(bought) if bought else "",
             ]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -151,7 +193,7 @@ def draw(runs: Sequence[Run], picture: Path) -> None:
     figure, axes = pyplot.subplots(1, len(shown), figsize=(5.5 * len(shown), 4.6), squeeze=False, layout="constrained")
     for panel, (example, candidates, group) in zip(axes.flat, shown, strict=True):
         work = np.arange(2 * candidates + 1)
-        for place, policy in enumerate(POLICIES):
+        for place, policy in enumerate(SINGLE):
             curves = np.array([curve(run, work) for run in group if run.method == policy])
             if not len(curves):
                 continue

@@ -40,9 +40,10 @@ def made(policies, policy: str, number: int, *rows: tuple[int, float | None], ex
 def test_the_tables_hold_medians_with_intervals(policies) -> None:
     runs = [made(policies, "best-of-n", n, (2, 3.0)) for n in range(3)]
     runs += [made(policies, "evolve", n, (1, None), (3, 3.0 + n), (4, None)) for n in range(3)]
+    runs += [made(policies, f"evolve{policies.WITH_MODEL}", n, (3, 5.0)) for n in range(3)]
     rows = {line.split(" | ")[0]: line for line in policies.table(runs).splitlines()}
-    assert rows["| best-of-n"] == "| best-of-n | 3 [3, 3] | 1.5 [1.5, 1.5] | 1.5 [1.5, 1.5] | 1 |  |"
-    assert rows["| evolve"] == "| evolve | 4 [3, 5] | 2 [1.5, 2.5] | 2 [1.5, 2.5] | 3 | 2.5 of 3 |"
+    assert rows["| best-of-n"] == "| best-of-n | 3 [3, 3] | 1.5 [1.5, 1.5] | 1.5 [1.5, 1.5] | 1 |  |  |"
+    assert rows["| evolve"] == "| evolve | 4 [3, 5] | 2 [1.5, 2.5] | 2 [1.5, 2.5] | 3 | 2.5 of 3 | 2.5 [2.5, 2.5] |"
     assert len(rows) == 4, "policies without runs have no row"
     assert "### circle-packing: 2 candidates, 3 seeds, the seed program at 2" in policies.report(runs)
 
@@ -64,12 +65,19 @@ def test_every_policy_gets_the_same_hands(policies, example: str) -> None:
         values |= dict(method.settings)
         overrides = [Override(tuple(key.split(".")), value, "benchmark") for key, value in values.items()]
         search = resolve(configure(None, overrides, known=known_names()), target)
-        if name != "portfolio":
+        if not name.startswith("portfolio"):
             hands.add(search.offers["mutators"])
             assert search.policy.options["portfolio"] == "uniform"
         else:
             assert "merge" in search.offers["mutators"]
-    assert hands == {("tune", "genetic")}
+    assert hands == {("tune", "genetic"), ("tune", "genetic", "model")}
+
+
+@pytest.mark.slow
+def test_a_played_model_is_paid_from_an_equal_budget(policies) -> None:
+    run = policies.search("circle-packing", f"evolve{policies.WITH_MODEL}", 1, 9)
+    assert policies.dollars_of(9) == pytest.approx(0.15)
+    assert 3 <= len(run.rows) <= 27
 
 
 @pytest.mark.slow
