@@ -32,7 +32,9 @@ class SimInbox:
 
     def driven(self, commands: Sequence[tuple[int, Command]]) -> SimInbox:
         """With a new driver, to whom ``commands`` are sent before the look of that number, counted from 1."""
-        self._looks, self._coming = 0, sorted(commands, key=lambda pair: pair[0])
+        left = any(command.kind is Steer.PAUSE for command in self.taken.values())
+        end = [(LOOKS_MAX, Command(Steer.UNPAUSE))] if left else []  # the one that was to come went with the last driver
+        self._looks, self._coming = 0, sorted([*commands, *end], key=lambda pair: pair[0])
         self._in_hand.clear()
         return self
 
