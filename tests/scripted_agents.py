@@ -39,8 +39,11 @@ class Learns:
     """Changes a file that it must not, until its prompt tells that this was refused."""
 
     def ask(self, workspace: Workspace, call: Call[Answered]) -> Reply[Answered]:
-        if "only x.txt may change" not in call.prompt:
-            (workspace.path / "other.txt").write_text("mine\n")
+        other = workspace.path / "other.txt"
+        if "only x.txt may change" in call.prompt:
+            other.unlink(missing_ok=True)
+        else:
+            other.write_text("mine\n")
         file = workspace.path / "x.txt"
         file.write_text(f"{float(file.read_text()) + 0.5:g}\n")
         return Reply("SUMMARY: half more", usage=USED)

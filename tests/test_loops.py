@@ -136,16 +136,19 @@ def test_a_constructor_that_takes_anything_takes_every_flag(mine: Path) -> None:
 
 def test_a_flag_of_another_loop_is_refused_with_the_one_that_it_belongs_to(mine: Path) -> None:
     message = refused("x", "--outer-loop", "agent", "--frontier-bias", "0.2")
-    assert message.startswith("--frontier-bias belongs to the loop 'evolve', and the loop of this run is 'agent'")
+    assert message.startswith(
+        "--frontier-bias belongs to the loops 'evolve' and 'portfolio', and the loop of this run is 'agent'"
+    )
     assert "raysearch run --outer-loop agent --help" in message
-    assert "'agent' and 'plain'" in refused("x", "--max-rounds", "3")
+    assert "'agent', 'plain' and 'portfolio'" in refused("x", "--max-rounds", "3")
     assert "the loop of this run is 'Rounds'" in refused("--outer-loop", f"{mine}:Rounds", "--k-top-inspirations", "1")
 
 
 def test_a_limit_of_a_file_is_refused_with_its_line(mine: Path) -> None:
     file = mine.with_name("run.toml")
     file.write_text("[limits]\nmax_rounds = 3\n")
-    with pytest.raises(ConfigError, match=r"^run.toml:2: limits.max_rounds belongs to the loops 'agent' and 'plain'"):
+    says = r"^run.toml:2: limits.max_rounds belongs to the loops 'agent', 'plain' and 'portfolio'"
+    with pytest.raises(ConfigError, match=says):
         require_own(configure(file), "evolve", find("policies", "evolve"))
 
 

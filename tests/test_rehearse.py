@@ -231,7 +231,7 @@ def test_roles_that_cannot_be_placed_here_are_named(call: Call, toy: Path) -> No
         (("toy", "--mutator", "missing.py:Mine"), "no file"),
         (("toy", "--admitted", "2"), "2.0 is not in the range"),
         (("toy", "--mutate-s", "soon"), "'soon' is no duration"),
-        (("toy", "--max-rounds", "3"), "--max-rounds belongs to the loops 'agent' and 'plain'"),
+        (("toy", "--max-rounds", "3"), "--max-rounds belongs to the loops 'agent', 'plain' and 'portfolio'"),
         (("toy", "--benchmark", "3"), "Did you mean '--benchmark-s'?"),
     ],
 )

@@ -41,9 +41,9 @@ class ProfileGuided(Breeder):
     """A profiler says where the time of the head goes; children are asked to shorten one component, and only that.
 
     The component is the one with the largest share times headroom. Attention stays on it until so many attempts at it,
-    begun since the latest gain of the head beyond the noise, have closed without another, then goes to the next. After a gain the new head is
-    profiled, while the other lanes go on with what is known. A component that was given up comes back when its share
-    has grown. A proposal's lineage names its component.
+    begun since the latest gain of the head beyond the noise, have closed without another, then goes to the next. After
+    a gain the new head is profiled, while the other lanes go on with what is known. A component that was given up comes
+    back when its share has grown. A proposal's lineage names its component.
 
     The head moves to a child that is better on the primary objective, or equal there and nowhere worse, if it may
     stand on the frontier. Mutators that ask no model work as anywhere; what is asked of them they do not read.

@@ -33,7 +33,8 @@ class SimInbox:
     def driven(self, commands: Sequence[tuple[int, Command]]) -> SimInbox:
         """With a new driver, to whom ``commands`` are sent before the look of that number, counted from 1."""
         left = any(command.kind is Steer.PAUSE for command in self.taken.values())
-        end = [(LOOKS_MAX, Command(Steer.UNPAUSE))] if left else []  # the one that was to come went with the last driver
+        # The end that it was to have went with the last driver.
+        end = [(LOOKS_MAX, Command(Steer.UNPAUSE))] if left else []
         self._looks, self._coming = 0, sorted([*commands, *end], key=lambda pair: pair[0])
         self._in_hand.clear()
         return self
