@@ -55,7 +55,7 @@ GENERATIONS: Mapping[str, Any] = {**EVENLY, "policy.generational": True, "policy
 ALONE: Mapping[str, Any] = {
     **EVENLY,
     "policy.max_rounds": 1000,
-    "policy.alone": "improve",
+    "policy.when_idle": "improve",
     "consultant.performance_evaluator.on": False,
 }
 """For a loop that would ask a model what to do next."""
