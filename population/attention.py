@@ -24,6 +24,8 @@ HEADROOM: Mapping[str, float] = {
 """Share of a component's time that work on it may win, before anybody has tried: computing has to be done in the end,
 waiting and overhead do not. Rules of thumb that order components of similar shares; attempts tell the truth."""
 NAME_CHARS = 120
+FROZEN = "<frozen "
+"""In the names of functions that are built into the interpreter: its start, and imports."""
 _PLACE = re.compile(r":\d+\b")
 """A line number: it moves when lines above it do, and the component is the same."""
 
@@ -78,13 +80,17 @@ class Attention:
         return found
 
     def _open(self) -> list[Finding]:
-        """What is large enough, and not given up at about that share. What a tool puts in brackets is no component."""
+        """What is large enough, and not given up at about that share.
+
+        What a tool puts in brackets is no component, and how Python imports modules is nobody's to change.
+        """
         found = () if self.profile is None else self.profile.findings
         return [
             one
             for one in found
             if one.share >= self.share_min
             and not one.component.startswith("(")
+            and FROZEN not in one.component
             and one.share > self.comeback * self._given_up.get(component(one), 0.0)
         ]
 

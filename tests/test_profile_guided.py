@@ -198,7 +198,8 @@ def test_a_late_gain_brings_a_part_back() -> None:
 
 def test_what_a_tool_puts_in_brackets_is_no_component() -> None:
     here = attention()
-    here.seen(Profile("t", (Finding("(waiting)", 0.9), Finding("loop (solve.py:12)", 0.1))))
+    imports = Finding("find_spec (<frozen importlib._bootstrap_external>)", 0.5)
+    here.seen(Profile("t", (Finding("(waiting)", 0.9), imports, Finding("loop (solve.py:12)", 0.1))))
     assert aim(here) == "loop (solve.py)"
     here.seen(Profile("t", (Finding("loop (solve.py:31)", 0.2),)))
     assert aim(here) == "loop (solve.py)", "a line that moved is no other component"
