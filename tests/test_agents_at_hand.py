@@ -71,11 +71,11 @@ def test_everything_that_is_missing_is_named_at_once() -> None:
         (Stage.MUTATE, "tune"): PluginSpec("mutators", "tune", "tune", {}),
     }
     with pytest.raises(ConfigError) as caught:
-        require_at_hand(plugins, "landlock", here=True)
+        require_at_hand(plugins.values(), "landlock", here=True)
     lines = str(caught.value).splitlines()
     assert [line.split(":")[0] for line in lines] == ["mutator 'one'", "judge 'two'"]
     assert "needs the sandbox bubblewrap" in lines[1]
-    require_at_hand(plugins, "landlock", here=False)
+    require_at_hand(plugins.values(), "landlock", here=False)
 
 
 def test_a_server_of_ones_own_needs_no_key_and_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

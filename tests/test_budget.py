@@ -14,6 +14,7 @@ from raysearch import budget
 from raysearch.engine import Engine
 from raysearch.errors import MutatorFault
 from raysearch.facts import AttemptOpened, Entry, Fact, JobFailed, Judged, Mutated, SessionOpened
+from raysearch.helm import Helm
 from raysearch.jobs import Job, Result
 from raysearch.protocols import View
 from raysearch.seeds import stream
@@ -153,13 +154,13 @@ def test_grants_of_all_lanes_together_never_exceed_what_is_left() -> None:
 
 
 def test_without_a_budget_nothing_is_granted_or_kept_back() -> None:
-    state = State(limits=Limits(open_max=4))
+    state = State(helm=Helm(Limits(open_max=4)))
     assert budget.room(state) is None
     assert budget.exhausted(state) == ""
 
 
 def test_hours_of_gpus_end_a_run() -> None:
-    state = State(limits=Limits(gpu_s=7200.0), gpu_s=7200.0)
+    state = State(helm=Helm(Limits(gpu_s=7200.0)), gpu_s=7200.0)
     assert budget.exhausted(state) == "GPU budget of 2 hours"
 
 

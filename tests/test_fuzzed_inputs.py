@@ -352,8 +352,10 @@ def judged(folder: Path, ending: Left) -> str:
 def everything_shown(journal: Journal) -> str:
     """Every page, and every file that is written beside the journal."""
     run, trace = views.fold(journal.entries), views.entries_of(journal.entries, journal.attempts)
-    for rows in documents(run).values():
-        json.loads(b"".join(rows))
+    for name, rows in documents(run).items():
+        whole = b"".join(rows)
+        if name.endswith(".json"):
+            json.loads(whole)
     msgspec.json.encode(views.attempt(trace))
     return pages.run_page(run, "here", "over") + pages.attempt_page(trace, "")
 

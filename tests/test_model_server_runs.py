@@ -42,7 +42,7 @@ CONFIG = f"""
 [run]
 target = "target"
 mutators = ["mine"]
-outer_loop = "plain"
+outer_loop = "chain"
 seed = 1
 
 [limits]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from panels import CHEAT, FLOOD, GOOD, LAZY, LYING, NO, OTHER, YES, asking, judged, members, models, obedient
 from toys import make_target
@@ -191,6 +191,7 @@ def test_the_documented_configurations_can_be_run(tmp_path: Path) -> None:
         assert ("redteam" in names) is ("[judge.redteam]" in block)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.nested_given])
 @given(st.lists(st.sampled_from("ynb"), min_size=1, max_size=MEMBERS_MAX), st.sampled_from(["any", "majority"]))
 def test_the_order_in_which_members_are_heard_decides_nothing(minds: list[str], rule: Any) -> None:
     """What comes out is what all words together say: a no, a yes, or nothing where a broken one could turn it."""

@@ -18,7 +18,6 @@ from population.policies.best_of_n import BestOfN
 from population.policies.breeder import Breeder
 from population.policies.chain import Chain
 from population.policies.evolve import Evolve
-from population.policies.plain import Plain
 from population.portfolio import GAINS, STEP, Credit, Portfolio
 from raysearch.errors import ConfigError
 from raysearch.facts import AttemptClosed, JobFailed
@@ -178,7 +177,6 @@ NAMES = ("a", "b", "merge")
 POLICIES = {
     "evolve": lambda: Evolve(mutators=NAMES),
     "evolve-survivors": lambda: Evolve(mutators=NAMES, survivors=4, islands=2, migration_every=5, stuck_after=9),
-    "plain": lambda: Plain(mutators=NAMES),
     "agent": lambda: Agent(mutators=NAMES),
     "best-of-n": lambda: BestOfN(mutators=NAMES),
     "chain": lambda: Chain(mutators=NAMES),
@@ -255,7 +253,7 @@ def asked(world: World, asks: int = 400) -> Counter[str]:
     return Counter(proposal.mutator for seed in range(asks) for proposal in world.ask(1, seed))
 
 
-@pytest.mark.parametrize("make", [Evolve, BestOfN, Chain, Plain, Agent])
+@pytest.mark.parametrize("make", [Evolve, BestOfN, Chain, Agent])
 def test_policies_follow_credit(make: type[Breeder]) -> None:
     chosen = asked(others_tried(tried(make(mutators=("a", "b")), "a", 2.0), "b"))
     assert chosen["a"] > 0.7 * chosen.total()
@@ -346,9 +344,16 @@ def test_any_name_may_merge() -> None:
     assert {(p.mutator, len(p.parents)) for p in found} == {("tune", 1), ("graft", 2), ("merge", 1)}
 
 
-@pytest.mark.parametrize("make", [BestOfN, Chain, Plain, Agent])
-def test_policies_with_one_parent_to_offer_never_merge(make: type[Breeder]) -> None:
-    world = World(make(mutators=("tune", "merge")), TWO).start().walk(3, steps=60)
+@pytest.mark.parametrize(
+    "policy",
+    [
+        BestOfN(mutators=("tune", "merge")),
+        Chain(mutators=("tune", "merge")),
+        Agent(mutators=("tune", "merge"), max_rounds=1000),
+    ],
+)
+def test_policies_with_one_parent_to_offer_never_merge(policy: Breeder) -> None:
+    world = World(policy, TWO).start().walk(3, steps=60)
     assert {proposal.mutator for seed in range(50) for proposal in world.ask(1, seed)} == {"tune"}
 
 
