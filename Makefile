@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow test-loops test-zoo test-programs check soak clean
+.PHONY: demo test test-slow test-fuzz test-loops test-zoo test-programs check soak clean
 
 $(BIN)/raysearch: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,7 +26,11 @@ test: $(BIN)/raysearch check ## lint, types, layers, unit, simulation, real Ray,
 
 test-slow: $(BIN)/raysearch ## whole nodes lost, Ray jobs, escapes from the sandbox, the first hour: one after the other
 	scripts/sandbox-ready
-	$(BIN)/python -m pytest -m "slow and not programs and not zoo and not loops"
+	$(BIN)/python -m pytest -m "slow and not programs and not zoo and not loops and not fuzz"
+
+test-fuzz: $(BIN)/raysearch ## thousands of odd configurations, targets and command lines
+	scripts/sandbox-ready
+	$(BIN)/python -m pytest -m fuzz
 
 test-loops: $(BIN)/raysearch ## drivers of every loop, with scripted models, killed twenty times each
 	scripts/sandbox-ready

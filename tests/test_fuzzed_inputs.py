@@ -147,7 +147,8 @@ def blocks(count: int, size: int, whole: int) -> pytest.MarkDecorator:
     """So many blocks of cases at once, and a large one for patient people."""
     many = [pytest.param(index * size, size, id=f"{index * size}") for index in range(count)]
     return pytest.mark.parametrize(
-        ("first", "size"), [*many, pytest.param(count * size, whole, id="more", marks=[pytest.mark.slow])]
+        ("first", "size"),
+        [*many, pytest.param(count * size, whole, id="more", marks=[pytest.mark.slow, pytest.mark.fuzz])],
     )
 
 

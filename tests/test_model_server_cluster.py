@@ -32,7 +32,7 @@ cpus = CPUS
 command = {json.dumps(FAKE)}
 args = ["--think", "1.5"]
 """
-FLAGS = ["--outer-loop", "plain", "--seed", "1", "--mutator", "mine"]
+FLAGS = ["--outer-loop", "chain", "--seed", "1", "--mutator", "mine"]
 
 
 def driver_of(folder: Path, cpus: float, *flags: str) -> Driver:

@@ -29,7 +29,7 @@ CONFIG = """
 [run]
 target = "target"
 mutators = ["mine"]
-outer_loop = "plain"
+outer_loop = "chain"
 seed = 1
 pool = "inline"
 
