@@ -22,7 +22,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -362,31 +362,47 @@ def curve(run: Run, work: Sequence[int]) -> list[float]:
     return gains
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--example", action="append", choices=list(EXAMPLES), help="repeatable; all if left out")
-    parser.add_argument("--method", action="append", choices=list(METHODS), help="repeatable; all if left out")
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--candidates", type=int, help="budget of each run; if left out, the example's own")
-    parser.add_argument("--results", type=Path, default=ROOT / "exp_env" / "equal_budget.jsonl")
-    parser.add_argument("--picture", type=Path, default=ROOT / "exp_env" / "equal_budget.png")
-    parser.add_argument("--report", action="store_true", help="search nothing")
-    chosen = parser.parse_args()
+def parser(description: str | None, what: str, names: Iterable[str], stem: str, more: str) -> argparse.ArgumentParser:
+    """The command line of a comparison of ``names``, of which ``what`` says what they are; ``stem`` names its files."""
+    found = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("--example", action="append", choices=list(EXAMPLES), help=f"repeatable; {more} if left out")
+    found.add_argument(f"--{what}", action="append", choices=list(names), help="repeatable; all if left out")
+    found.add_argument("--seeds", type=int, default=10)
+    found.add_argument("--candidates", type=int, help="budget of each run; if left out, the example's own")
+    found.add_argument("--results", type=Path, default=ROOT / "exp_env" / f"{stem}.jsonl")
+    found.add_argument("--picture", type=Path, default=ROOT / "exp_env" / f"{stem}.png")
+    found.add_argument("--report", action="store_true", help="search nothing")
+    return found
+
+
+def compare(
+    chosen: argparse.Namespace,
+    missing: Callable[[Path, argparse.Namespace], Iterable[tuple[str, str, int, int]]],
+    search: Callable[[str, str, int, int], Run],
+    shown: Callable[[Sequence[Run]], str],
+    draw: Callable[[Sequence[Run], Path], None],
+) -> int:
+    """Search what is ``missing`` from the results, then print what is ``shown`` of all, and ``draw`` the picture."""
     chosen.results.parent.mkdir(parents=True, exist_ok=True)
-    for example, method, number, candidates in () if chosen.report else missing(chosen.results, chosen):
+    for example, name, number, candidates in () if chosen.report else missing(chosen.results, chosen):
         began_s = time.monotonic()
-        run = search(example, method, number, candidates)
+        run = search(example, name, number, candidates)
         with chosen.results.open("a") as file:
             file.write(run.written() + "\n")
         reached = run.best(run.at_candidates())
-        print(f"{example} {method} seed {number}: {reached:.5g}  ({time.monotonic() - began_s:.0f} s)", flush=True)
+        print(f"{example} {name} seed {number}: {reached:.5g}  ({time.monotonic() - began_s:.0f} s)", flush=True)
     runs = read(chosen.results)
     if not runs:
         sys.exit(f"{chosen.results}: no results yet")
-    print(f"\n{report(runs)}\n\n{LEGEND}")
+    print(f"\n{shown(runs)}")
     draw(runs, chosen.picture)
     print(f"\n{chosen.picture}")
     return 0
+
+
+def main() -> int:
+    chosen = parser(__doc__, "method", METHODS, "equal_budget", "all").parse_args()
+    return compare(chosen, missing, search, lambda runs: f"{report(runs)}\n\n{LEGEND}", draw)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,17 +28,18 @@ from typing import Any
 import numpy as np
 from equal_budget import (
     EXAMPLES,
-    ROOT,
     STRETCH,
     Method,
     Record,
     Run,
     ahead,
     cell,
+    compare,
     curve,
     groups,
     interval,
     lightened,
+    parser,
     read,
 )
 
@@ -212,30 +212,8 @@ def draw(runs: Sequence[Run], picture: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--example", action="append", choices=list(EXAMPLES), help="repeatable; three if left out")
-    parser.add_argument("--policy", action="append", choices=list(POLICIES), help="repeatable; all if left out")
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--candidates", type=int, help="budget of each run; if left out, the example's own")
-    parser.add_argument("--results", type=Path, default=ROOT / "exp_env" / "policies.jsonl")
-    parser.add_argument("--picture", type=Path, default=ROOT / "exp_env" / "policies.png")
-    parser.add_argument("--report", action="store_true", help="search nothing")
-    chosen = parser.parse_args()
-    chosen.results.parent.mkdir(parents=True, exist_ok=True)
-    for example, policy, number, candidates in () if chosen.report else missing(chosen.results, chosen):
-        began_s = time.monotonic()
-        run = search(example, policy, number, candidates)
-        with chosen.results.open("a") as file:
-            file.write(run.written() + "\n")
-        reached = run.best(run.at_candidates())
-        print(f"{example} {policy} seed {number}: {reached:.5g}  ({time.monotonic() - began_s:.0f} s)", flush=True)
-    runs = read(chosen.results)
-    if not runs:
-        sys.exit(f"{chosen.results}: no results yet")
-    print(f"\n{report(runs)}\n\n{LEGEND}")
-    draw(runs, chosen.picture)
-    print(f"\n{chosen.picture}")
-    return 0
+    chosen = parser(__doc__, "policy", POLICIES, "policies", "three").parse_args()
+    return compare(chosen, missing, search, lambda runs: f"{report(runs)}\n\n{LEGEND}", draw)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
 
 from evaluators.audit.judge import Audit
@@ -14,11 +13,13 @@ from evaluators.audit.signs import RULES
 from evaluators.command import CommandJudge
 from evaluators.evidence import Sources, case, difference, quoted
 from evaluators.panel import Ballot, Panel, Rule
+from raysearch.agents.asking import Employer
 from raysearch.agents.interface import Call
-from raysearch.agents.prompts import Backend, Interface, Modality, render
+from raysearch.agents.prompts import render
 from raysearch.agents.prompts.briefing import capped, gates, goal, one_line
 from raysearch.agents.roles import ROLES, Attack, Suspicion
 from raysearch.errors import EvaluatorFault
+from raysearch.kinds import Backend, Interface, Modality
 from raysearch.protocols import Workspace
 from raysearch.target import Target
 from raysearch.types import Brief, Case, Verdict
@@ -31,7 +32,7 @@ FEEDBACK_CHARS = 8_000
 CASES_MAX = 50
 
 
-class RedTeam:
+class RedTeam(Employer):
     """Asks one model or several how the program cheats.
 
     A suspicion refuses the program if the model is sure of it and quotes lines that stand in the program's files and
@@ -67,17 +68,9 @@ class RedTeam:
         if not 0 <= trials <= TRIALS_MAX:
             raise ValueError(f"trials must be from 0 to {TRIALS_MAX}, not {trials}")
         self._panel = Panel(agent, agent_options, model, effort, prices, no_price, panel, rule)
+        self.employed = self._panel
         self._kind = {"backend": backend, "modality": modality, "interface": interface}
         self._timeout_s, self._trials, self._audit = call_timeout_s, trials, Audit()
-
-    def __enter__(self) -> RedTeam:
-        self._panel.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._panel.__exit__(kind, error, trace)
 
     def judge(self, workspace: Workspace, brief: Brief, rng: random.Random) -> Verdict:
         """Raises AgentFault where there is no usable reply that would decide."""

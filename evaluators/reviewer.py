@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 from evaluators.evidence import Sources, case, difference, quoted
 from evaluators.panel import Ballot, Panel, Rule
+from raysearch.agents.asking import Employer
 from raysearch.agents.interface import Call
-from raysearch.agents.prompts import Backend, Interface, Modality, render
+from raysearch.agents.prompts import render
 from raysearch.agents.prompts.briefing import capped, gates, goal
 from raysearch.agents.roles import ROLES, Review
+from raysearch.kinds import Backend, Interface, Modality
 from raysearch.protocols import Workspace
 from raysearch.types import Brief, Case, Verdict
 
@@ -24,7 +25,7 @@ FEEDBACK_CHARS = 8_000
 CASES_MAX = 50
 
 
-class Reviewer:
+class Reviewer(Employer):
     """Asks one model or several whether the program is honest; their yes adds nothing to what other judges say.
 
     A no counts only with a quotation that stands in the program's files and not in the target's seed; one without is a
@@ -59,17 +60,9 @@ class Reviewer:
         if not 1 <= call_timeout_s <= 1e6:
             raise ValueError(f"call_timeout_s must be from 1 to 1,000,000 seconds, not {call_timeout_s:g}")
         self._panel = Panel(agent, agent_options, model, effort, prices, no_price, panel, rule)
+        self.employed = self._panel
         self._kind = {"backend": backend, "modality": modality, "interface": interface}
         self._timeout_s = call_timeout_s
-
-    def __enter__(self) -> Reviewer:
-        self._panel.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._panel.__exit__(kind, error, trace)
 
     def judge(self, workspace: Workspace, brief: Brief, rng: random.Random) -> Verdict:  # noqa: ARG002 - models draw
         """Raises AgentFault where there is no usable reply that would decide."""

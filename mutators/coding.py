@@ -7,14 +7,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar, Literal
 
-from raysearch.agents.asking import Hired, servers_of
+from raysearch.agents.asking import Employer, Hired, servers_of
 from raysearch.agents.interface import Call, Permission
-from raysearch.agents.prompts import Backend, Interface, Modality, render
+from raysearch.agents.prompts import render
 from raysearch.agents.prompts.briefing import capped, one_line, told
 from raysearch.errors import ConfigError
+from raysearch.kinds import Backend, Interface, Modality
 from raysearch.protocols import Workspace
 from raysearch.types import Brief, Mutation
 
@@ -25,7 +25,7 @@ SESSION, SESSION_CHARS = "SESSION: ", 200
 _LABEL = re.compile(r"^[\s>*_#`-]*(SUMMARY|MEMORY)[*_`]*[ \t]*:[*_`]*[ \t]*", re.MULTILINE)
 
 
-class CodingAgent:
+class CodingAgent(Employer):
     """Asks an agent to improve the program.
 
     Options
@@ -68,20 +68,12 @@ class CodingAgent:
             if not (folder / SKILL).is_file():
                 raise ConfigError(f"skills: {folder} is no skill: there is no {SKILL} in it")
         self._hired = Hired(agent, agent_options, model, effort, prices, no_price)
+        self.employed = self._hired
         self._kind = {"backend": backend, "modality": modality, "interface": interface}
         self._goes_on = session == "lineage"
         self._servers = servers_of(servers or {})
         self._skills = tuple(folder.absolute() for folder in skills)
         self._timeout_s, self._judges = timeout_s, tuple(judges)
-
-    def __enter__(self) -> CodingAgent:
-        self._hired.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._hired.__exit__(kind, error, trace)
 
     def mutate(self, workspace: Workspace, brief: Brief, rng: random.Random) -> Mutation:  # noqa: ARG002 - models draw
         """Whatever the agent left of the files is the mutation. Raises AgentFault."""

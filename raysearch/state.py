@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from raysearch.board.board import Board
-from raysearch.board.types import Filing
 from raysearch.confirming import Members
 from raysearch.counsel import Asked, Counsel
 from raysearch.errors import Invariant, require
@@ -30,7 +29,7 @@ from raysearch.facts import (
     Steered,
     Unanswered,
 )
-from raysearch.helm import Helm
+from raysearch.helm import Helm, heard
 from raysearch.types import (
     SEED,
     AttemptId,
@@ -150,7 +149,7 @@ class State:
             raise Invariant("the run has started")
         return self.started
 
-    def apply(self, entry: Entry) -> None:  # noqa: PLR0912 - one case a fact
+    def apply(self, entry: Entry) -> None:
         """Fold one entry in. Raises Invariant for what cannot follow what is known."""
         fact = entry.fact
         require(entry.seq == self.seq + 1, "the journal has no gaps")
@@ -171,36 +170,21 @@ class State:
             case RunStarted():
                 require(self.seq == 1, "a run starts once, first")
                 self.started = fact
-            case SessionOpened(session, limits):
+            case SessionOpened(session):
                 require(self.started is not None, "a session follows the start")
                 require(session == self.session + 1, "sessions are numbered in order")
-                self.helm.session(limits, first=session == 1)
                 self.session, self.ended = session, ""
                 self.failed_in_row = self.known_in_row = 0
-            case SessionClosed():
+            case SessionClosed() | Filed() | Steered():
                 pass
             case RunEnded(reason):
                 require(not self.busy, "a run ends with nothing open")
                 self.ended = reason
-            case Filed() | Steered():
-                self._told(fact)
             case ConsultationOpened() | Consulted() | Unanswered():
                 self._consulted(fact, entry.at_s)
             case _:
                 assert_never(fact)
-        if isinstance(fact, (Mutated, Judged, JobFailed, Consulted)):
-            self._file(*fact.filings)
-
-    def _file(self, *filings: Filing) -> None:
-        for filing in filings:
-            self.board.apply(filing, self.seq)
-
-    def _told(self, fact: Filed | Steered) -> None:
-        match fact:
-            case Filed(filing):
-                self._file(filing)
-            case Steered(command):
-                self.helm.steered(command, self.seq, self.board)
+        heard(entry, self.helm, self.board)
 
     def _consulted(self, fact: ConsultationOpened | Consulted | Unanswered, at_s: float) -> None:
         match fact:

@@ -11,9 +11,8 @@ from click.testing import CliRunner, Result
 from toys import make_target
 
 from raysearch.cli.commands import root
-from raysearch.cli.options import MODALITIES, configuration_of, overrides_of
+from raysearch.cli.options import configuration_of, overrides_of
 from raysearch.cli.sections import SECTIONS, named_loop
-from raysearch.config import settings as tables
 from raysearch.config.layers import FLAGS, configure, flag_override
 from raysearch.config.targets import load_target
 from raysearch.errors import ConfigError, UserError
@@ -244,15 +243,12 @@ def test_every_flag_has_a_section(verb: str) -> None:
 
 
 def test_choices_of_flags_are_those_of_the_configuration() -> None:
-    from raysearch.agents.prompts import BACKENDS
-    from raysearch.agents.prompts import MODALITIES as DESCRIBED
-    from raysearch.cli.options import DEVICES
+    from raysearch.cli.commands import root
+    from raysearch.kinds import Backend, Modality
 
-    def named(literal: Any) -> set[str]:
-        return set(literal.__args__) - {""}
-
-    assert named(tables.Modality) == set(MODALITIES) == set(DESCRIBED)
-    assert named(tables.Backend) == set(DEVICES) == set(BACKENDS)
+    choices = {param.name: param.type for param in root.commands["run"].params}
+    for name, literal in (("modality", Modality), ("backend", Backend)):
+        assert set(choices[name].choices) == set(literal.__args__) - {""}
 
 
 def test_docker_is_answered_with_what_to_do_instead(mine: Path) -> None:

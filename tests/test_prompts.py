@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raysearch.agents.prompts import BACKENDS, INTERFACES, MODALITIES, ROLES, PromptError, render
+from raysearch.agents.prompts import ROLES, PromptError, render
 from raysearch.agents.prompts.briefing import (
     DIFF_CHARS,
     DIFFS_CHARS,
@@ -31,6 +31,7 @@ from raysearch.agents.prompts.briefing import (
 )
 from raysearch.agents.prompts.rendering import GENERIC, fenced, needs
 from raysearch.agents.roles import ROLES as ROLE_FORMS
+from raysearch.kinds import BACKENDS, INTERFACES, MODALITIES
 from raysearch.testing.workspace import FolderWorkspace
 from raysearch.types import SEED, AttemptId, Brief, Commit, Inspiration, Objective
 

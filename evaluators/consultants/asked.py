@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from raysearch.agents.asking import Hired
+from raysearch.agents.asking import Employer, Hired
 from raysearch.agents.interface import Call
 from raysearch.agents.interface import Reply as AgentReply
-from raysearch.agents.prompts import Backend, Modality, render
+from raysearch.agents.prompts import render
 from raysearch.agents.prompts.briefing import consulted
 from raysearch.agents.roles import ROLES, Lessons, ReplyForm, TaskForm, TriageForm
 from raysearch.consultation import Decision, Reply, Task
 from raysearch.errors import EvaluatorFault
+from raysearch.kinds import Backend, Modality
 from raysearch.protocols import Workspace
 from raysearch.types import Brief
 
 Form = TypeVar("Form", bound=ReplyForm)
 
 
-class Asked:
+class Asked(Employer):
     """An agent in one role.
 
     Options
@@ -50,17 +50,9 @@ class Asked:
         if not 1 <= call_timeout_s <= 1e6:
             raise ValueError(f"call_timeout_s must be from 1 to 1,000,000 seconds, not {call_timeout_s:g}")
         self._hired = Hired(agent, agent_options, model, effort, prices, no_price)
+        self.employed = self._hired
         self._kind = {"backend": backend, "modality": modality}
         self._timeout_s = call_timeout_s
-
-    def __enter__(self) -> Self:
-        self._hired.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._hired.__exit__(kind, error, trace)
 
     def ask(
         self, workspace: Workspace, brief: Brief, form: type[Form], **more: object

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from types import TracebackType
+from contextlib import nullcontext
 from typing import Any
 
 from evaluators.command import measured
 from evaluators.consultants.asked import Asked
-from raysearch.agents.prompts import Backend, Modality
+from raysearch.agents.asking import Employer
 from raysearch.agents.prompts.briefing import rows
 from raysearch.agents.roles import Assessment, Issue
 from raysearch.board.types import TEXT_MAX, TITLE_MAX, Action, Author, Filing, Kind
 from raysearch.consultation import PERFORMANCE_EVALUATOR, Level, Reply
+from raysearch.kinds import Backend, Modality
 from raysearch.loads import LADDER, LoadLevel
 from raysearch.protocols import Workspace
 from raysearch.types import Brief
@@ -26,7 +27,7 @@ class _Assessing(Asked):
     role = PERFORMANCE_EVALUATOR
 
 
-class PerformanceEvaluator:
+class PerformanceEvaluator(Employer):
     """Runs the target's benchmark, under each load where the target heeds loads; an agent may say what to make of it.
 
     Options
@@ -63,19 +64,9 @@ class PerformanceEvaluator:
                 prices=prices,
                 no_price=no_price,
             )
+        self.employed = self._asked or nullcontext()
 
-    def __enter__(self) -> PerformanceEvaluator:
-        if self._asked is not None:
-            self._asked.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._asked is not None:
-            self._asked.__exit__(kind, error, trace)
-
-    def consult(self, workspace: Workspace, brief: Brief, rng: random.Random) -> Reply:  # noqa: ARG002 - inputs are drawn from the evaluation's seed
+    def consult(self, workspace: Workspace, brief: Brief, rng: random.Random) -> Reply:  # noqa: ARG002 - a seed draws
         """Raises Refused where the program cannot be measured."""
         if workspace.target.benchmark.heeds_load:
             levels = tuple(Level(name(load), measured(workspace, variables(load))) for load in self._levels)

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from raysearch.agents.credentials import leaks, redact, scrub, secrets
 from raysearch.agents.interface import SERVER_NAME, Agent, AgentFault, Answered, Call, McpServer, Permission, Reply
@@ -99,6 +99,21 @@ class Hired:
             raise AgentFault(f"agent {type(self._agent).__name__}: {message}", cause="unavailable") from None
         finally:
             scrub(workspace.artifacts, hidden)
+
+
+class Employer:
+    """A plug-in whose agents are there for as long as it is entered; its constructor sets ``employed``."""
+
+    employed: AbstractContextManager[object]
+
+    def __enter__(self) -> Self:
+        self.employed.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.employed.__exit__(kind, error, trace)
 
 
 def chosen(options: Mapping[str, object] | None, model: str, effort: str) -> dict[str, object]:

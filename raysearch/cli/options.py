@@ -13,6 +13,8 @@ import click
 from raysearch.cli import completing
 from raysearch.cli.suggest import Choice
 from raysearch.errors import UserError
+from raysearch.kinds import BACKENDS as DEVICES
+from raysearch.kinds import MODALITIES
 
 if TYPE_CHECKING:
     from raysearch.config.layers import Configuration, Override
@@ -20,22 +22,11 @@ if TYPE_CHECKING:
 BACKENDS = ("cli", "api", "deepagents")
 PROVIDERS = ("claude", "codex", "gemini", "opencode")
 SANDBOXES = ("auto", "bubblewrap", "landlock", "none")
-DEVICES = ("cpu", "cuda", "metal", "rocm")
-MODALITIES = (
-    "text_generation",
-    "speech_to_text",
-    "text_to_speech",
-    "realtime_audio",
-    "image_generation",
-    "video_generation",
-    "kv_store",
-    "generic",
-)
 INNER_LOOPS = ("multi-agent", "single-agent")
 NO_DOCKER = (
     "--docker: programs are not put into containers one by one: a sandbox confines them where raysearch itself runs"
     " (--sandbox). For an image's libraries, start raysearch within it: docker run --rm -it --gpus all"
-    ' -v "$PWD":/work -w /work IMAGE raysearch run … (docs/configuration.md#containers)'
+    ' -v "$PWD":/src -w /src IMAGE raysearch run … (docs/configuration.md#containers)'
 )
 _UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")

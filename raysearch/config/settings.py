@@ -13,23 +13,12 @@ from raysearch.config.prices import PriceRow
 from raysearch.config.served import ModelServerTable
 from raysearch.config.target_file import NAME
 from raysearch.config.values import Amount, Count, Finite, Patience, Seconds, Table, Texts
+from raysearch.kinds import Backend, Modality
 
 _OBJECTIVE = re.compile(rf"{NAME.pattern}:(max|min)", re.ASCII)
 CONSTRAINT_CHARS = 10_000
 BOARD_LOOPS = ("agent", "plain")
 """Loops whose agents are shown the board of issues unless told otherwise."""
-Modality = Literal[
-    "",
-    "generic",
-    "text_generation",
-    "speech_to_text",
-    "text_to_speech",
-    "realtime_audio",
-    "image_generation",
-    "video_generation",
-    "kv_store",
-]
-Backend = Literal["", "cpu", "cuda", "metal", "rocm"]
 
 
 def _plain(value: Any) -> Any:

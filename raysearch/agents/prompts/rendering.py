@@ -7,31 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 from raysearch.errors import RaysearchError, nearest
+from raysearch.kinds import BACKENDS, INTERFACES, MODALITIES
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 ROLES = ("implementer", "judge", "red_team", "triage", "planner", "performance_evaluator", "lessons_writer")
-Backend = Literal["", "cpu", "cuda", "metal", "rocm"]
-Modality = Literal[
-    "",
-    "generic",
-    "text_generation",
-    "speech_to_text",
-    "text_to_speech",
-    "realtime_audio",
-    "image_generation",
-    "video_generation",
-    "kv_store",
-]
-Interface = Literal["", "inprocess", "command", "service"]
-"""How a program is used: called in the evaluator's process, started as a command, or asked as a server."""
-BACKENDS: tuple[str, ...] = get_args(Backend)[1:]
-MODALITIES: tuple[str, ...] = get_args(Modality)[1:]
-INTERFACES: tuple[str, ...] = get_args(Interface)[1:]
 _KINDS = {
     "backend": ("backends", BACKENDS),
     "modality": ("modalities", MODALITIES),
