@@ -161,7 +161,7 @@ def test_an_agent_of_the_run_is_asked_in_every_role(tmp_path: Path) -> None:
 
 
 def test_a_role_that_nobody_asks_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"'planer'.*'planner'"):
+    with pytest.raises(ConfigError, match=r"^test: no policy asks a 'planer'.*'planner'"):
         search({("consultant", "planer", "on"): True}, tmp_path)
 
 

@@ -81,7 +81,8 @@ def _of_loop(loop: str, params: Sequence[click.Parameter], ctx: click.Context, f
     for option in options:
         record = by_flag[option.flag].get_help_record(ctx) if option.flag in by_flag else None
         if record is not None and option.flag not in known:
-            rows.append((record[0], f"{record[1]}{_default(option.default)}"))
+            switch = record[0].startswith("--no-")  # the option's default is to be on
+            rows.append((record[0], record[1] if switch else f"{record[1]}{_default(option.default)}"))
     name = loop.rpartition(":")[2]
     with formatter.section(f"The loop {name}"):
         if rows:

@@ -41,7 +41,7 @@ def consultants(
     by_default = {key: hired[key] for key in _AGENT if key in hired}
     for role in settings.consultant:
         if role not in ROLES:
-            at = configuration.origin("consultant", role, "use")
+            at = configuration.origin("consultant", role)
             raise ConfigError(f"{at}: no policy asks a {role!r}: there are {', '.join(ROLES)}.{nearest(role, ROLES)}")
     plugins, steps = {}, []
     for role, stage in ROLES.items():
