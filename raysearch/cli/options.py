@@ -129,9 +129,9 @@ kind_flags = together(
 loop_flags = together(
     click.option("--max-retries-per-round", type=int, help="Tries of a round."),
     click.option(
-        "--judge-every", type=int, help="Rounds from one review to the next; 1 only, as no gate can be left out."
+        "--judge-every", type=int, help="Rounds from one review to the next."
     ),
-    click.option("--official-eval-every", type=int, help="Rounds from one measurement to the next; 1 only."),
+    click.option("--official-eval-every", type=int, help="Rounds from one measurement to the next."),
     click.option("--inner-loop", type=Choice(INNER_LOOPS), help="One agent for each role, or one for all."),
     click.option("--no-skills", is_flag=True, default=None, help="Recommend no skills."),
     click.option("--max-attempts-per-issue", type=int, help="Tries until an issue counts as blocked."),
