@@ -128,9 +128,7 @@ kind_flags = together(
 
 loop_flags = together(
     click.option("--max-retries-per-round", type=int, help="Tries of a round."),
-    click.option(
-        "--judge-every", type=int, help="Rounds from one review to the next."
-    ),
+    click.option("--judge-every", type=int, help="Rounds from one review to the next."),
     click.option("--official-eval-every", type=int, help="Rounds from one measurement to the next."),
     click.option("--inner-loop", type=Choice(INNER_LOOPS), help="One agent for each role, or one for all."),
     click.option("--no-skills", is_flag=True, default=None, help="Recommend no skills."),
