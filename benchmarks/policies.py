@@ -113,6 +113,9 @@ def search(example: str, policy: str, number: int, candidates: int) -> Run:
             "run.outer_loop": chosen.policy,
             "run.mutators": list(chosen.mutators),
             "limits.max_candidates": STRETCH * candidates,
+            "confirm.on": False,
+            "audit.traced": False,
+            "audit.holdout": False,
             **chosen.settings,
         }
         dollars = policy.endswith(WITH_MODEL)

@@ -32,6 +32,8 @@ AGED = 20
 """A member that so many newcomers came after has old measurements, by which..."""
 AGED_MARGIN = 2.0
 """...only those are dismissed that seem worse by so many standard deviations more."""
+OF_MEDIAN = math.sqrt(math.pi / 2)
+"""Standard deviation of a median over that of a mean, where samples are normal."""
 MACHINE = ("machine", "cpu", "gpu")
 """Conditions that must be the same for measurements to be compared."""
 
@@ -107,8 +109,8 @@ def challenge(
         return None
     own = latest(measurements, contests)
     for number, member in members.candidates.items():
-        margin = plan.margin + AGED_MARGIN * members.aged(number)
-        if not _elsewhere(own, member) and _hopeless(own, member, objectives, margin):
+        aged = AGED_MARGIN * members.aged(number)
+        if not _elsewhere(own, member) and _hopeless(own, member, objectives, plan.margin + aged, aged):
             return None
     leads = {
         number: _lead(own, member, objectives)
@@ -140,7 +142,7 @@ def settled(
 
 def leads(members: Members, objectives: Sequence[Objective], measurements: Sequence[Measurement]) -> bool:
     """Whether these would be the best on the primary objective."""
-    primary = next((o for o in objectives if o.primary), objectives[0])
+    primary = _primary(objectives)
     value = primary.sign * _value(measurements, primary.name)
     return all(value >= primary.sign * _value(m.measurements, primary.name) for m in members.candidates.values())
 
@@ -163,6 +165,10 @@ def latest(measurements: Sequence[Measurement], contests: Mapping[CandidateId, C
     """The measurements, or, for what was measured again in contests, those of the last."""
     fresh = {m.name: m for contest in contests.values() for m in contest.measurements}
     return tuple(fresh.get(m.name, m) for m in measurements)
+
+
+def _primary(objectives: Sequence[Objective]) -> Objective:
+    return next((o for o in objectives if o.primary), objectives[0])
 
 
 def _value(measurements: Sequence[Measurement], name: str) -> float:
@@ -190,9 +196,17 @@ def _elsewhere(own: Sequence[Measurement], member: Candidate) -> bool:
     return any(one[key] != other[key] for one, other in both for key in MACHINE if key in one and key in other)
 
 
-def _hopeless(own: Sequence[Measurement], member: Candidate, objectives: Sequence[Objective], margin: float) -> bool:
-    """Whether a member seems nowhere worse, by ``margin`` standard deviations of the difference or more."""
-    return all(_gap(own, member, objective) <= -margin * _noise(own, member, objective) for objective in objectives)
+def _hopeless(
+    own: Sequence[Measurement], member: Candidate, objectives: Sequence[Objective], margin: float, others: float
+) -> bool:
+    """Whether a member seems nowhere worse, by some standard deviations of the difference or more.
+
+    By ``margin`` of them in the primary objective, which is what the search is for, by ``others`` in the others.
+    """
+    primary = _primary(objectives)
+    return all(
+        _gap(own, member, o) <= -(margin if o is primary else others) * _noise(own, member, o) for o in objectives
+    )
 
 
 def _noise(own: Sequence[Measurement], member: Candidate, objective: Objective) -> float:
@@ -207,5 +221,5 @@ def _noise(own: Sequence[Measurement], member: Candidate, objective: Objective) 
         if len(samples) > 1 and middle and math.isfinite(middle):
             own_spread = robust_spread([sample / middle for sample in samples])
             relative = max(relative, own_spread if math.isfinite(own_spread) else 0.0)
-        found = math.hypot(found, relative / math.sqrt(len(samples)))
+        found = math.hypot(found, OF_MEDIAN * relative / math.sqrt(len(samples)))
     return found

@@ -340,8 +340,8 @@ class Confirmation:
     """For the pairs of one contest."""
     rivals_max: int = 3
     """Members that a candidate meets at most."""
-    margin: float = 0.0
-    """A candidate that seems worse by so many standard deviations of the difference (0 or more) meets nobody."""
+    margin: float = 2.0
+    """A candidate whose primary objective seems worse by so many standard deviations (0 or more) meets nobody."""
     doubt: float = 0.25
     """Once it has won a contest, a lead over another member beyond this share of its value needs no pairs."""
 

@@ -33,7 +33,7 @@ def test_what_is_four_times_as_fast_gets_onto_the_frontier_of_a_run() -> None:
 
 @pytest.mark.slow
 def test_nulls_do_not_get_onto_the_frontier_of_a_run() -> None:
-    (nulls, gains, *_) = rows("--rule", "raysearch-2", "--nulls", "30", "--gains", "8", "--gain", "0.1")["raysearch-2"]
+    (nulls, gains, *_) = rows("--rule", "raysearch", "--nulls", "30", "--gains", "8", "--gain", "0.1")["raysearch"]
     assert share(nulls)[0] <= 1
     admitted, count = share(gains)
     assert admitted >= 0.6 * count

@@ -124,6 +124,15 @@ def test_who_meets_whom() -> None:
     assert challenged(members, candidate(1, 100.001), {}, exact) is None
 
 
+def test_noise_of_the_primary_objective_alone_lets_what_looks_worse_meet_a_member() -> None:
+    speed, size = Objective("speed", "max", noise=0.05, primary=True), Objective("size", "min", noise=0.05)
+    members = Members()
+    members.join(candidate(0, 100.0, 10.0), (speed, size))
+    assert challenged(members, candidate(1, 99.0, 20.0), {}, speed, size) == 0
+    assert challenged(members, candidate(1, 70.0, 10.1), {}, speed, size) is None
+    assert challenged(members, candidate(1, 70.0, 9.9), {}, speed, size) == 0
+
+
 def test_the_nearest_member_is_met_first_then_the_next() -> None:
     members, axes = Members(), (SPEED, SIZE)
     members.join(candidate(1, 100.0, 10.0), axes)

@@ -163,7 +163,7 @@ class ConfirmTable(Table):
     """No pair of a contest is begun after so long."""
     rivals_max: Annotated[int, Field(ge=1, le=1000)] = 3
     """Members that a candidate meets at most."""
-    margin: Annotated[Finite, Field(ge=0, le=100)] = 0.0
+    margin: Annotated[Finite, Field(ge=0, le=100)] = 2.0
     """A candidate that seems worse by so many standard deviations of the difference meets nobody."""
     doubt: Annotated[Finite, Field(ge=0)] = 0.25
     """Once it has won, a lead over another member beyond this share of its value needs no pairs."""
