@@ -248,7 +248,7 @@ def test_forecasts_are_resolved_by_measurements(play: Play) -> None:
         6: "DISPROVEN",
         7: "INCONCLUSIVE",
         8: "PROVEN",
-        9: "PROVEN",
+        9: "UNPLANNED",
     }
     assert isinstance(play.entries()[-1].fact, RunEnded)
 

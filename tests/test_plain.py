@@ -176,6 +176,15 @@ def test_nothing_that_passes_ends_it_without_an_evaluation() -> None:
     assert not facts(run, ConsultationOpened)
 
 
+def test_an_agent_that_never_works_uses_up_the_attempts_and_ends_it() -> None:
+    board = [filed(BUG, "leaks"), filed(PERF, "slow start")]
+    run = Run(World({1: ("crashing",), 2: ("crashing",)}), [(0, issue) for issue in board])
+    state = run.drive()
+    assert worked_on(run) == [1, 1, 1, 2, 2, 2]
+    assert statuses(state) == {1: "blocked", 2: "blocked"}
+    assert "the agent broke at issue 1" in state.board.issues[1].comments[-1].text
+
+
 def test_a_refused_seed_is_told_and_is_where_work_begins() -> None:
     run = Run(World(seed="seed bad 3"))
     state = run.drive()

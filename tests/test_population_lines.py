@@ -46,8 +46,8 @@ def test_agent_repairs_what_was_refused() -> None:
     world.admit(better, "fused it", size=0.0, speed=1.0)
     (proposal,) = world.ask()
     assert (proposal.lineage, proposal.parents, proposal.repair) == ("round-3", (better,), None)
-    assert "1. no task was planned: UNMEASURED. 3 refused, the last: no hope\n" in proposal.brief.memory
-    assert "2. no task was planned: PROVEN. speed 0 -> 1, kept (candidate 5)\n" in proposal.brief.memory
+    assert "1. no task was planned: UNPLANNED. 3 refused, the last: no hope\n" in proposal.brief.memory
+    assert "2. no task was planned: UNPLANNED. speed 0 -> 1, kept (candidate 5)\n" in proposal.brief.memory
     assert proposal.brief.lessons == ()
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from population_world import ONE, TWO, World, candidate
 
-from population.policies.agent import Agent
+from population.policies.agent import FAILED_ROUNDS_MAX, Agent
 from raysearch.consultation import Consultation, Decision, Reply, Task
 from raysearch.errors import ConfigError
 from raysearch.facts import (
@@ -19,6 +19,7 @@ from raysearch.facts import (
     ConsultationOpened,
     Consulted,
     Fact,
+    RunEnded,
     RunStarted,
     SessionOpened,
     Unanswered,
@@ -66,7 +67,7 @@ def book_of(
     *,
     goal: Goal = "max",
     noise: float = 0.0,
-    task: Task | None = None,
+    task: Task | None = Task("t", "c"),
     confirmation: Confirmation | None = None,
     confirmed: bool = True,
     said: Comparison | None = None,
@@ -159,10 +160,31 @@ def test_the_tasks_own_metric_counts(metric: str, expected: str) -> None:
     assert resolution(book_of(10.0, 11.0, task=Task("t", "c", metric=metric))) == expected
 
 
+@pytest.mark.parametrize(
+    ("after", "told"),
+    [
+        (12.0, "speed 10 -> 12 (20 % better)"),
+        (8.0, "speed 10 -> 8 (20 % worse)"),
+        (10.0, "speed 10 -> 10 (within the noise)"),
+        (10.2, "speed 10 -> 10.2 (2 % better; within the noise)"),
+    ],
+)
+def test_what_nobody_planned_is_neither_proven_nor_disproven(after: float, told: str) -> None:
+    book = book_of(10.0, after, task=None, noise=0.05)
+    book.told(RunEnded("enough"))
+    assert resolution(book) == "UNPLANNED"
+    assert book.gained(book.rounds[1]) is (after == 12.0), "a gain is one, whoever thought of it"
+    assert "### Round 1: no task was planned (UNPLANNED)" in progress(book)
+    assert f"- Measured: {told}" in progress(book)
+    assert f"- 1. no task was planned: UNPLANNED. {told}" in remembered(book, chars=2000)
+
+
 def test_a_first_program_has_nothing_to_be_compared_with() -> None:
     book = Book()
     for fact in (
         started(),
+        ConsultationOpened(1, Consultation("planner", lineage=label(1))),
+        Consulted(1, Reply(task=Task("t", "c"))),
         AttemptOpened(AttemptId(1), Proposal(lineage=label(1))),
         AttemptClosed(AttemptId(1), Outcome.ADMITTED, "", candidate(1, label(1), speed=1.0)),
     ):
@@ -214,7 +236,7 @@ def test_what_is_remembered_is_bounded(chars: int, rounds: int, words: int) -> N
     text = remembered(book, "n" * words, current=rounds + 2, chars=chars)
     assert len(text) <= chars
     if rounds and chars > 2000:
-        assert f"- {rounds + 1}. no task was planned: UNMEASURED" in text, "the latest come first"
+        assert f"- {rounds + 1}. no task was planned: UNPLANNED" in text, "the latest come first"
 
 
 # -- the policy ---------------------------------------------------------------------------------------------
@@ -286,6 +308,51 @@ def test_who_does_not_answer_is_left_out() -> None:
     loop.consult("triage", "it broke")
     loop.consult("planner", "out of money")
     assert loop.proposal().brief.task == ""
+
+
+def test_the_next_planner_is_told_that_the_last_one_did_not_answer() -> None:
+    loop = Loop(Agent(), ("planner",))
+    loop.consult("planner", "out of money")
+    loop.world.admit(loop.attempt(), speed=2.0)
+    memory = loop.consult("planner", plan()).brief.memory
+    assert "- 1. the planner did not answer: UNPLANNED. speed 1 -> 2 (100 % better), kept (candidate 1)" in memory
+
+
+def test_failures_end_a_round_and_say_nothing_about_its_task() -> None:
+    loop = Loop(Agent(max_failures_per_round=2, plateau_after=1), ("planner",))
+    loop.consult("planner", plan())
+    loop.world.reject(loop.attempt(), "wrong")
+    loop.world.fail(loop.attempt())
+    assert (loop.proposal().lineage, loop.proposal().repair) == ("round-1", AttemptId(1)), "it uses up no try"
+    loop.world.fail(loop.attempt())
+    question = loop.consult("planner", plan())
+    assert question.lineage == "round-2"
+    assert "- 1. idea: FAILED. 2 attempts failed, the last: " in question.brief.memory
+    assert "gained nothing" not in question.brief.task, "nothing was tried in vain"
+    loop.world.fail(loop.attempt())
+    assert loop.proposal().lineage == "round-2", "each round counts its own"
+    loop.world.admit(loop.attempt(), speed=2.0)
+    assert "- 2. idea: PROVEN" in loop.consult("planner", plan()).brief.memory
+
+
+def ending(loop: Loop) -> str:
+    """Why there is nothing more to ask for."""
+    assert isinstance(loop.world.policy, Agent)
+    return loop.world.policy.over()
+
+
+def test_an_agent_that_never_works_ends_the_run_until_it_is_resumed() -> None:
+    loop = Loop(Agent(max_rounds=None), ("planner",))
+    for _ in range(FAILED_ROUNDS_MAX):
+        assert ending(loop) == ""
+        loop.consult("planner", plan())
+        for _ in range(3):
+            loop.world.fail(loop.attempt())
+    assert loop.world.ask() == []
+    assert ending(loop) == ("no attempt of the latest 3 rounds got through; the latest failure: the worker went away")
+    loop.world.record(SessionOpened(2, loop.world.limits, "h", 1, "0"))
+    assert ending(loop) == ""
+    assert loop.consult("planner", plan()).lineage == "round-4"
 
 
 def test_who_breaks_while_profiling_is_left_out() -> None:
@@ -402,6 +469,7 @@ def test_the_roadmap_is_the_planners() -> None:
         ({"judge_every": 0}, "judge_every must be a whole number, 1 or more"),
         ({"inner_loop": "lone"}, "inner_loop must be 'multi-agent' or 'single-agent'"),
         ({"skills": "no"}, "skills must be true or false"),
+        ({"max_failures_per_round": 0}, "max_failures_per_round must be a whole number, 1 or more"),
         ({"plateau_after": -1}, "plateau_after must be a whole number, 0 or more"),
         ({"max_rounds": 0}, "max_rounds must be a whole number, 1 or more"),
     ],

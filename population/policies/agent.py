@@ -9,21 +9,23 @@ from typing import ClassVar
 
 from population.frontier import Vector
 from population.policies import tasks
-from population.policies.breeder import Breeder
-from population.policies.options import check_choice, check_whole
+from population.policies.breeder import LESSON_CHARS, Breeder
+from population.policies.options import check_choice, check_flag, check_whole
 from raysearch.consultation import PLANNER, PROFILER, TRIAGE, Consultation, Task
 from raysearch.errors import ConfigError
-from raysearch.facts import AttemptClosed, Fact, Mutated, RunStarted
+from raysearch.facts import AttemptClosed, Fact, Mutated, RunStarted, SessionOpened
 from raysearch.protocols import Ask, View
 from raysearch.types import SEED, AttemptId, Brief, Candidate, CandidateId, Outcome, Proposal
 from raysearch.views.round_texts import figures, profiled, remembered
-from raysearch.views.rounds import Book, Round, label, number_of
+from raysearch.views.rounds import Book, Round, label, number_of, one_line
 
 ALONE, TOGETHER = "single-agent", "multi-agent"
 MEMORY_CHARS, COUNSEL_CHARS = 5_500, 16_000
 """Of the memory that an implementer is told, and whoever is consulted."""
 PLANS_MAX = 2
 """Times that a planner is asked in one round: once more where it wants to go back to what there is not."""
+FAILED_ROUNDS_MAX = 3
+"""Rounds in a row that failures end, after which the run is done: whoever does the tasks cannot do any."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -38,6 +40,8 @@ class Agent(Breeder):
     Options
         max_rounds: rounds after which the run is done; None: no limit.
         max_retries_per_round: refusals that end a round.
+        max_failures_per_round: attempts that broke for reasons not their own, such as an agent that crashes, that end a
+            round; they are no refusals. The run is done after `FAILED_ROUNDS_MAX` rounds in a row that ended so.
         judge_every: 1: every program passes every gate, in every round; no other number is possible.
         official_eval_every: 1: every program that passes is measured, and wins its place in pairs; no other number is
             possible.
@@ -50,6 +54,7 @@ class Agent(Breeder):
 
     max_rounds: int | None = 24
     max_retries_per_round: int = 3
+    max_failures_per_round: int = 3
     judge_every: int = 1
     official_eval_every: int = 1
     inner_loop: str = TOGETHER
@@ -63,6 +68,12 @@ class Agent(Breeder):
     """The one under way, or to come."""
     _tries: int = field(init=False, repr=False, default=0)
     """Refusals in this round."""
+    _failures: int = field(init=False, repr=False, default=0)
+    """Attempts of this round that broke for reasons not their own."""
+    _failed_rounds: int = field(init=False, repr=False, default=0)
+    """The latest rounds of this session that failures ended."""
+    _failure: str = field(init=False, repr=False, default="")
+    """Why the latest attempt that broke did."""
     _refused_last: AttemptId | None = field(init=False, repr=False, default=None)
     """This round's latest refused attempt with a commit."""
     _feedback: str = field(init=False, repr=False, default="")
@@ -75,10 +86,10 @@ class Agent(Breeder):
         if self.max_rounds is not None:
             check_whole(self.name, "max_rounds", self.max_rounds, 1)
         check_whole(self.name, "max_retries_per_round", self.max_retries_per_round, 1)
+        check_whole(self.name, "max_failures_per_round", self.max_failures_per_round, 1)
         check_whole(self.name, "plateau_after", self.plateau_after, 0)
         check_choice(self.name, "inner_loop", self.inner_loop, (TOGETHER, ALONE))
-        if not isinstance(self.skills, bool):
-            raise ConfigError(f"policy {self.name}: skills must be true or false; it is {self.skills!r}.")
+        check_flag(self.name, "skills", self.skills)
         for option, why in (
             ("judge_every", "every program must pass every gate before it is measured"),
             ("official_eval_every", "only what was measured counts, so that every program that passes is measured"),
@@ -108,6 +119,8 @@ class Agent(Breeder):
                 self._roles = frozenset(step.plugin for step in fact.plan.consultants)
             case Mutated():
                 self._noted = fact.change.mutation.memory
+            case SessionOpened():
+                self._failed_rounds = 0  # somebody wants it tried again
             case _:
                 pass
 
@@ -117,12 +130,20 @@ class Agent(Breeder):
 
     def over(self, view: View | None = None) -> str:  # noqa: ARG002 - what was told is enough
         """Why there is nothing more to ask for, in words; empty as long as there is, or may be."""
-        return super().over() or (f"all of its {self.max_rounds} rounds are over" if self._done() else "")
+        if reason := super().over():
+            return reason
+        if self._broken():
+            latest = one_line(self._failure, LESSON_CHARS)
+            return f"no attempt of the latest {self._failed_rounds} rounds got through; the latest failure: {latest}"
+        return f"all of its {self.max_rounds} rounds are over" if self._done() else ""
 
     # -- what is next -------------------------------------------------------------------------------------
 
     def _done(self) -> bool:
-        return self.max_rounds is not None and self._round > self.max_rounds
+        return self._broken() or (self.max_rounds is not None and self._round > self.max_rounds)
+
+    def _broken(self) -> bool:
+        return self._failed_rounds >= FAILED_ROUNDS_MAX
 
     def _labels(self, _view: View, _slots: int, /) -> list[str]:
         if self._founder is None:
@@ -223,8 +244,14 @@ class Agent(Breeder):
                 self._refused_last = fact.attempt
             if self._tries >= self.max_retries_per_round:
                 self._end_round()
+        elif fact.outcome is Outcome.FAILED:
+            self._failures += 1
+            self._failure = fact.reason
+            if self._failures >= self.max_failures_per_round:
+                self._end_round(failed=True)
 
-    def _end_round(self) -> None:
+    def _end_round(self, failed: bool = False) -> None:
         self._round += 1
-        self._tries = 0
+        self._tries = self._failures = 0
+        self._failed_rounds = self._failed_rounds + 1 if failed else 0
         self._refused_last, self._feedback = None, ""

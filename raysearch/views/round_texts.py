@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from raysearch.consultation import PLANNER
 from raysearch.profile import Profile
 from raysearch.types import Outcome
 from raysearch.views.rounds import REASON_CHARS, Book, Finding, Round, one_line
@@ -78,7 +79,9 @@ def figures(finding: Finding) -> str:
 
 def title_of(round_: Round) -> str:
     """What the round was about, in a line."""
-    return one_line(round_.task.title, TITLE_CHARS) if round_.task is not None else "no task was planned"
+    if round_.task is not None:
+        return one_line(round_.task.title, TITLE_CHARS)
+    return "the planner did not answer" if PLANNER in round_.unanswered else "no task was planned"
 
 
 def _came_of(book: Book, round_: Round, found: Finding, current: int = 0) -> str:
@@ -131,7 +134,7 @@ def _full(book: Book, round_: Round) -> Iterator[str]:
         others = f", like {len(lost) - 1} before it" if one in lost and len(lost) > 1 else ""
         yield f"- Attempt {one.attempt}{mended}: {one.outcome.value if one.outcome else 'under way'}{others}{reason}"
     if book.over(round_) or round_.child is not None:
-        said = figures(found)
+        said = "" if round_.child is None else figures(found)
         kept = "" if round_.child is None else "; work goes on from it" if round_.kept else "; it was not gone on from"
         yield f"- Measured: {said or 'nothing'}{kept}"
 

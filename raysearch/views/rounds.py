@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from raysearch.consultation import TRIAGE, Decision, Reply, Task
@@ -47,7 +47,9 @@ REASON_CHARS = 300
 
 
 class Resolution(StrEnum):
-    """How a task turned out, by the framework's measurements alone."""
+    """How a round turned out: whether its task was borne out, by the framework's measurements alone; or why there is no
+    word on that.
+    """
 
     PROVEN = "PROVEN"
     """Better than the causal parent, beyond the noise and by as much as was asked for."""
@@ -57,6 +59,10 @@ class Resolution(StrEnum):
     """Within the noise, or not comparable."""
     UNMEASURED = "UNMEASURED"
     """Nothing came of it that could be measured."""
+    UNPLANNED = "UNPLANNED"
+    """Nobody set a task, so nothing was forecast that could be borne out, whatever was measured."""
+    FAILED = "FAILED"
+    """Its attempts broke for reasons that are not the program's: that says nothing about its task."""
 
 
 def label(number: int) -> str:
@@ -117,6 +123,16 @@ class Round:
     @property
     def refusals(self) -> list[Try]:
         return [one for one in self.tries if one.outcome is Outcome.REJECTED]
+
+    @property
+    def failures(self) -> list[Try]:
+        """What broke for reasons that are not the program's."""
+        return [one for one in self.tries if one.outcome is Outcome.FAILED]
+
+    @property
+    def broken(self) -> bool:
+        """Whether a failure was the last of it."""
+        return self.child is None and bool(self.tries) and self.tries[-1].outcome is Outcome.FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,11 +218,18 @@ class Book:
         return round_.child is not None or self.ended or round_.number < max(self.latest, current)
 
     def resolved(self, round_: Round) -> Finding:
-        """How a round's task turned out."""
+        """How a round turned out."""
         task = round_.task
-        if task is None:
-            return self.beside(round_, self._main())
-        return self.beside(round_, task.metric.strip() or self._main(), task.minimum_gain)
+        metric = self._main() if task is None else task.metric.strip() or self._main()
+        if round_.broken:
+            times, last = len(round_.failures), round_.failures[-1].reason
+            many = "1 attempt" if times == 1 else f"{times} attempts"
+            return Finding(Resolution.FAILED, metric, why=f"{many} failed, the last: {last}".rstrip(": "))
+        if task is not None:
+            return self.beside(round_, metric, task.minimum_gain)
+        found = self.beside(round_, metric)
+        within = found.before is not None and found.resolution is Resolution.INCONCLUSIVE and not found.why
+        return replace(found, resolution=Resolution.UNPLANNED, why="within the noise" if within else found.why)
 
     def gained(self, round_: Round) -> bool:
         """Whether it brought a program that was kept, and is better in some objective beyond the noise."""
@@ -214,13 +237,16 @@ class Book:
         return round_.kept and any(one.resolution is Resolution.PROVEN for one in found)
 
     def without_gain(self, current: int = 0) -> list[Round]:
-        """The latest rounds that are over, and gained nothing one and all; oldest first. ``current``: see `over`."""
+        """The latest rounds that are over, and gained nothing one and all; oldest first. ``current``: see `over`.
+
+        Rounds that failed are passed over: of what was to be done nothing was tried.
+        """
         found: list[Round] = []
         for number in sorted(self.rounds, reverse=True):
             round_ = self.rounds[number]
             if number == 0 or (self.over(round_, current) and self.gained(round_)):
                 break
-            if self.over(round_, current):
+            if self.over(round_, current) and not round_.broken:
                 found.append(round_)
         return found[::-1]
 
