@@ -14,6 +14,7 @@ from toys import make_target
 
 from population.policies.agent import Agent
 from raysearch.config.targets import load_target, snapshot_target
+from raysearch.consultation import Consultation
 from raysearch.engine import Engine
 from raysearch.facts import (
     AttemptClosed,
@@ -38,11 +39,12 @@ from raysearch.repository import Repository
 from raysearch.run.folder import RunFolder, sweep_scratch
 from raysearch.run.search import Search, create, started
 from raysearch.sandbox import open_sandbox
+from raysearch.sinks.roundpages import RoundPages
 from raysearch.testing.audit import audit
 from raysearch.testing.simulated import FakeClock, FileDisk, Mishap, PowerCut
 from raysearch.testing.twins import essences
-from raysearch.types import SEED, AttemptId, Brief, Commit, Limits, Outcome, Stage, Step
-from raysearch.views import round_texts
+from raysearch.types import SEED, AttemptId, Brief, Commit, Limits, Outcome, Proposal, Stage, Step
+from raysearch.views import pages, round_texts
 from raysearch.views.rounds import Book, Resolution
 from raysearch.worker import Worker, WorkerSpec
 
@@ -211,6 +213,46 @@ def test_files_tell_the_same_story(play: Play) -> None:
     book = book_of(play.entries())
     same("agent/progress.md", round_texts.progress(book))
     assert round_texts.roadmap(book) == "# Roadmap\n\n1. nearer\n2. never below zero\n"
+
+
+def test_each_round_has_a_page(play: Play) -> None:
+    told = pages(book_of(play.entries()))
+    assert list(told) == list(range(1, ROUNDS + 1)), "round 0 is no round"
+    same("agent/rounds.md", "\n".join(told.values()))
+
+
+@pytest.mark.parametrize("cut", [0, 9, 30])
+def test_pages_are_written_while_it_goes_on_and_caught_up(play: Play, cut: int, tmp_path: Path) -> None:
+    entries, book = play.entries(), Book()
+    sink = RoundPages(tmp_path / "rounds", lambda since: pages(book, since))
+    titles = set()
+    for entry in entries:
+        book.told(entry.fact)
+        if entry.seq > cut:  # a driver that has died wrote none of the others
+            sink.told(entry)
+            if (tmp_path / "rounds" / "003.md").exists():
+                titles.add((tmp_path / "rounds" / "003.md").read_text().splitlines()[0].rpartition("(")[2])
+    assert titles == {"under way)", "UNMEASURED)"}
+    written = {int(path.stem): path.read_text() for path in (tmp_path / "rounds").iterdir()}
+    assert written == pages(book)
+
+
+def test_a_page_says_where_transcripts_lie_and_holds_whole_reasons() -> None:
+    book = Book()
+    reason = "wrong:\n" + "\n".join(f"case {n} \x1b[2J" for n in range(40))
+    for fact in (
+        ConsultationOpened(7, Consultation("planner", lineage="round-1")),
+        Unanswered(7, "no\nmoney"),
+        AttemptOpened(AttemptId(3), Proposal((SEED,), lineage="round-1")),
+        AttemptClosed(AttemptId(3), Outcome.REJECTED, reason),
+    ):
+        book.told(fact)
+    (page,) = pages(book).values()
+    assert page.startswith("# Round 1: the planner did not answer (under way)\n")
+    assert "- planner: `consultations/7-planner-*`\n" in page
+    assert "- planner: no reply\n  > no\n  > money\n" in page
+    assert "- Attempt 3: rejected, `attempts/3/`\n  > wrong:\n  > case 0 �[2J\n" in page
+    assert page.endswith("  > case 39 �[2J\n")
 
 
 def test_the_order_of_roles(play: Play) -> None:

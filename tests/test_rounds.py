@@ -51,6 +51,7 @@ from raysearch.views.round_texts import progress, remembered
 from raysearch.views.rounds import Book, Resolution, label, number_of
 
 EVERYBODY = ("triage", "profiler", "planner")
+PLANNED = Task("t", "c")
 
 
 def started(
@@ -67,7 +68,7 @@ def book_of(
     *,
     goal: Goal = "max",
     noise: float = 0.0,
-    task: Task | None = Task("t", "c"),
+    task: Task | None = PLANNED,
     confirmation: Confirmation | None = None,
     confirmed: bool = True,
     said: Comparison | None = None,

@@ -21,6 +21,7 @@ from raysearch.sinks.files import AttemptFiles, BestBranch, ViewFiles, link
 from raysearch.sinks.plain import PlainLines
 from raysearch.sinks.progress import Progress
 from raysearch.sinks.roundlog import RoundLogs
+from raysearch.sinks.roundpages import RoundPages
 from raysearch.sinks.runlog import RunLog
 from raysearch.views.issues import issues
 
@@ -94,7 +95,8 @@ class Watch:
 
         best = BestBranch(folder.workspace, lambda: run.skyline.best)
         written = ViewFiles(folder.path, lambda: documents(run))
-        return Fanout([Folding(run), log, view, files, rounds, written, best], complain)
+        told = RoundPages(folder.path / "rounds", lambda number: views.pages(run.book, number))
+        return Fanout([Folding(run), log, view, files, rounds, told, written, best], complain)
 
     def _view(self, progress: Progress) -> PlainLines | LiveView:
         if not sys.stderr.isatty() or os.environ.get("TERM", "dumb") == "dumb":

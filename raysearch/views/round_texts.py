@@ -84,7 +84,7 @@ def title_of(round_: Round) -> str:
     return "the planner did not answer" if PLANNER in round_.unanswered else "no task was planned"
 
 
-def _came_of(book: Book, round_: Round, found: Finding, current: int = 0) -> str:
+def came_of(book: Book, round_: Round, found: Finding, current: int = 0) -> str:
     """The resolution, or that there is none yet."""
     return found.resolution.value if book.over(round_, current) else "under way"
 
@@ -92,7 +92,7 @@ def _came_of(book: Book, round_: Round, found: Finding, current: int = 0) -> str
 def _brief(book: Book, round_: Round, current: int) -> str:
     """A round in a line."""
     found = book.resolved(round_)
-    words = [f"- {round_.number}. {title_of(round_)}: {_came_of(book, round_, found, current)}"]
+    words = [f"- {round_.number}. {title_of(round_)}: {came_of(book, round_, found, current)}"]
     if round_.child is not None:
         words.append(f"{figures(found)}, {'kept' if round_.kept else 'not kept'} (candidate {round_.child.id})")
     elif found.why:
@@ -106,7 +106,7 @@ def _brief(book: Book, round_: Round, current: int) -> str:
 
 def _full(book: Book, round_: Round) -> Iterator[str]:
     found = book.resolved(round_)
-    yield f"### Round {round_.number}: {title_of(round_)} ({_came_of(book, round_, found)})"
+    yield f"### Round {round_.number}: {title_of(round_)} ({came_of(book, round_, found)})"
     yield ""
     if round_.decision is not None:
         focus = f", with a focus on {one_line(round_.decision.focus, TITLE_CHARS)}" if round_.decision.focus else ""

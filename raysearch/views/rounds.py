@@ -42,8 +42,8 @@ from raysearch.types import (
 _LABEL = re.compile(r"(?:[^/]*/)?round-(0|[1-9]\d{0,8})")
 """Several loops that share a run put their names before it."""
 USUAL = Confirmation()
-REASON_CHARS = 300
-"""Of a refusal, as it is remembered."""
+REASON_CHARS, SAID_CHARS = 300, 4_000
+"""Of a refusal, as it is remembered; as a page of its own tells it."""
 
 
 class Resolution(StrEnum):
@@ -92,6 +92,8 @@ class Try:
     """None: under way."""
     reason: str = ""
     """The beginning, on one line."""
+    said: str = ""
+    """More of it, as it was written."""
     contest: Contest | None = None
     """With the program that it was made from."""
 
@@ -105,6 +107,8 @@ class Round:
     """The causal parent: what its attempts were made from. None: nothing, or no attempt yet."""
     asked: list[str] = field(default_factory=list)
     """Roles, in the order in which they were asked."""
+    questions: list[int] = field(default_factory=list)
+    """The numbers of these consultations."""
     unanswered: dict[str, str] = field(default_factory=dict)
     """Roles that gave no reply, and why."""
     decision: Decision | None = None
@@ -184,6 +188,7 @@ class Book:
             case ConsultationOpened(consultation, question):
                 if (number := number_of(question.lineage)) is not None:
                     self._round(number).asked.append(question.role)
+                    self._round(number).questions.append(consultation)
                     self.asking[consultation] = number, question.role, question.about
             case Consulted() if fact.consultation in self.asking:
                 number, role, about = self.asking.pop(fact.consultation)
@@ -306,6 +311,7 @@ class Book:
     def _closed(self, round_: Round, fact: AttemptClosed) -> None:
         last = next(one for one in round_.tries if one.attempt == fact.attempt)
         last.outcome, last.reason = fact.outcome, one_line(fact.reason, REASON_CHARS)
+        last.said = fact.reason.strip()[:SAID_CHARS]
         if fact.candidate is None:
             return
         round_.child = self.programs[fact.attempt] = fact.candidate
