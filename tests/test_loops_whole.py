@@ -136,6 +136,7 @@ def test_a_loop_comes_through_with_such_a_cast(loop: str, tmp_path: Path) -> Non
     roles = {fact.question.role for fact in facts if isinstance(fact, ConsultationOpened)}
     if loop == "agent":
         assert {"triage", "planner"} <= roles
+        assert "planner: `consultations/" in (run.folder.path / "rounds" / "001.md").read_text()
     if loop == "plain":
         assert "performance_evaluator" in roles
         issues = json.loads((run.folder.path / "issues.json").read_text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 
@@ -12,13 +13,15 @@ from transcripts import transcript
 
 from population.policies.backlog import ME
 from population.policies.plain import Plain, holds
-from raysearch.board import Author, Kind, Status
+from raysearch import views
+from raysearch.board import Action, Author, Board, Filing, Kind, Status
 from raysearch.errors import ConfigError
 from raysearch.facts import AttemptClosed, AttemptOpened, ConsultationOpened, Filed
 from raysearch.loads import LoadLevel
 from raysearch.testing.simulated import Mishap, PowerCut
 from raysearch.testing.twins import essences
-from raysearch.types import Outcome, Plan
+from raysearch.types import Limits, Outcome, Plan
+from raysearch.views.issues import issues, shown
 
 BUG, FEATURE, PERF = Kind.BUG, Kind.FEATURE, Kind.PERF
 AGENT = Author("implementer", "attempt")
@@ -263,6 +266,43 @@ def test_an_idle_loop_may_go_on_by_itself(consultants: tuple[object, ...], issue
     assert state.board.issues[3].evidence == "Candidate 2: speed 109 1/s."
     assert "4 rounds are over, as many as there may be" in ended(run)
     assert len(facts(run, ConsultationOpened)) == (4 if consultants else 0)
+
+
+@pytest.mark.parametrize("play", ["good", "bad"])
+def test_what_a_limit_left_in_hand_is_shown_as_open_and_settled_by_a_resumed_run(play: str) -> None:
+    board = [filed(BUG, "leaks"), filed(PERF, "slow start")]
+    run = Run(World({1: (play, "good")}), [(0, issue) for issue in board], limits=Limits(open_max=1, attempts_max=1))
+    state = run.drive()
+    assert statuses(state) == {1: "in_progress", 2: "open"}, "the loop was not asked any more"
+    seen = views.fold(run.entries)
+    document = json.loads(b"".join(issues(seen.board, "r", seen.over)))
+    first, second = document["issues"]
+    assert (first["status"], first["holder"], second["note"]) == ("open", None, "")
+    assert (
+        first["note"] == "the run ended (1 candidates) with it in the hands of driver (plain); a resumed run settles it"
+    )
+    assert (document["queue"], document["counts"]["open"], document["counts"]["in_progress"]) == ([1, 2], 2, 0)
+    assert views.summary(seen)["issues"] == document["counts"]
+    run.limits = Limits(open_max=1, attempts_max=2)
+    state = run.drive()
+    assert [c.evidence for c in state.board.issues[1].comments if c.evidence][:1] == [
+        "candidate 1" if play == "good" else "attempt 1 rejected"
+    ], "what came of it is filed first"
+    assert worked_on(run) == ([1, 2] if play == "good" else [1, 1])
+    run.limits = Limits(open_max=1)
+    assert statuses(run.drive()) == {1: "done", 2: "done"}
+    assert views.fold(run.entries).board == run.drive().board
+    sound(run)
+
+
+def test_a_run_that_was_only_stopped_has_its_issue_in_hand() -> None:
+    author = Author("person", "ann")
+    board = Board()
+    for number, holder in enumerate((ME, author, AGENT), 1):
+        board.apply(filed(BUG, f"bug {number}"), number)
+        board.apply(Filing(Action.CLAIM, holder, number), number + 10)
+    assert [issue.status for issue in shown(board)] == [Status.IN_PROGRESS] * 3
+    assert [issue.status for issue in shown(board, "enough")] == [Status.OPEN, Status.IN_PROGRESS, Status.OPEN]
 
 
 # -- options ------------------------------------------------------------------------------------------------

@@ -42,14 +42,20 @@ class Chosen:
         import msgspec
 
         from raysearch.board.board import Board
+        from raysearch.facts import RunEnded, SessionOpened
         from raysearch.helm import Helm, heard
         from raysearch.ledger import read_journal
         from raysearch.views.issues import issues
 
-        folder, helm, board = self.folder, Helm(), Board()
+        folder, helm, board, ended = self.folder, Helm(), Board(), ""
         for entry in read_journal(folder.journal):
             heard(entry, helm, board)
-        return msgspec.json.decode(b"".join(issues(board, folder.name)), type=dict[str, Any])
+            match entry.fact:
+                case RunEnded(reason):
+                    ended = reason
+                case SessionOpened():
+                    ended = ""
+        return msgspec.json.decode(b"".join(issues(board, folder.name, ended)), type=dict[str, Any])
 
 
 class _Board(Group):
@@ -161,6 +167,7 @@ def _page(row: Row) -> list[str]:
         line("status", f"{row['status']}{held}; {row['attempts']} attempts"),
         line("filed by", f"{one_line(row['author'], 200)}, entry {row['created_seq']}"),
     ]
+    lines += [line("note", one_line(row["note"], 300))] if row["note"] else []
     lines += ["", *_plain(row["body"])] if row["body"] else []
     lines += ["", "evidence", *_plain(row["evidence"])] if row["evidence"] else []
     for said in row["comments"]:

@@ -93,7 +93,8 @@ def run_page(run: Projection, where: str, standing: str, rows_max: int = 20) -> 
 
 
 def _board(run: Projection) -> list[str]:
-    there = {status.replace("_", " "): count for status, count in counts(run.board).items() if count}
+    counted = counts(run.board, run.over)
+    there = {status.replace("_", " "): count for status, count in counted.items() if count}
     return [line("issues", ", ".join(f"{count} {status}" for status, count in there.items()))] if there else []
 
 

@@ -39,7 +39,7 @@ def documents(run: views.Projection) -> Mapping[str, Iterable[bytes]]:
     found: dict[str, Iterable[bytes]] = {
         "population.json": views.population(run),
         "rounds.json": views.rounds(run),
-        "issues.json": issues(run.board, run.started.run if run.started else ""),
+        "issues.json": issues(run.board, run.started.run if run.started else "", run.over),
         "state.json": [msgspec.json.format(msgspec.json.encode(views.summary(run))), b"\n"],
         PROGRESS: progress(run),
     }

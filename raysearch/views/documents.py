@@ -35,7 +35,7 @@ def summary(run: Projection, best: Candidate | None = None) -> Row:
         **{outcome.value: count for outcome, count in run.counts.items()},
         "open": [open_row(trace) for trace in run.traces.values()],
         "limits": plain(run.limits),
-        "issues": counts(run.board),
+        "issues": counts(run.board, run.over),
         "objectives": [objective_row(o) for o in (start.objectives if start else ())],
         "frontier": [candidate_row(c) for c in run.skyline.members],
         "best": candidate_row(best) if best else None,

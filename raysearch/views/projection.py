@@ -103,6 +103,11 @@ class Projection:
         """Whether a driver is at work, and hands nothing out."""
         return self.helm.paused and not self.stopped_by
 
+    @property
+    def over(self) -> str:
+        """Why the run ended; empty if it has not."""
+        return self.stopped_by if self.ended else ""
+
     def told(self, entry: Entry) -> None:
         """Fold one entry in."""
         fact = entry.fact
