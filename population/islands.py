@@ -95,10 +95,15 @@ class Island:
         return number in self._members
 
     @property
+    def plateaus(self) -> int:
+        """How often `Breeding.restless_after` attempts have improved nothing since something did."""
+        after = self.breeding.restless_after
+        return self.stale // after if after else 0
+
+    @property
     def stage(self) -> int:
         """How often exploration is doubled now, since nothing has improved for so long."""
-        after = self.breeding.restless_after
-        return min(self.stale // after, STAGES_MAX) if after else 0
+        return min(self.plateaus, STAGES_MAX)
 
     def welcome(self, number: CandidateId, point: Vector, place: Behaviour | None = None) -> bool:
         """Take a candidate in; whether the island's frontier moved by more than the objectives' noise.

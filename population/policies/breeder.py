@@ -149,7 +149,7 @@ class Breeder(ABC):
             case Mutated():
                 self._committed.add(fact.attempt)
                 self._spent(fact.attempt, fact.change.mutation.usage)
-            case JobFailed():
+            case JobFailed(consultation=None):
                 self._spent(fact.attempt, fact.usage)
             case Judged():
                 self._judged(fact)

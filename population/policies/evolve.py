@@ -9,15 +9,26 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from population.archive import CELLS_MAX, Behaviour, behaviour
+from population.directions import Course, tried
 from population.frontier import Frontier, Vector, vector
 from population.generation import Generation
 from population.islands import SURVIVALS, TRIES, Breeding, Island
 from population.kinship import related
 from population.policies.breeder import Breeder
-from population.policies.options import check_choice, check_names, check_number, check_whole
+from population.policies.options import check_choice, check_flag, check_names, check_number, check_whole
 from population.recombination import task
+from raysearch.consultation import LESSONS_WRITER, Consultation
 from raysearch.errors import ConfigError, nearest
-from raysearch.facts import AttemptClosed, AttemptOpened, Fact, Mutated, RunStarted
+from raysearch.facts import (
+    AttemptClosed,
+    AttemptOpened,
+    ConsultationOpened,
+    Consulted,
+    Fact,
+    Mutated,
+    RunStarted,
+    Unanswered,
+)
 from raysearch.protocols import Ask, View
 from raysearch.types import SEED, AttemptId, Brief, Candidate, CandidateId, Inspiration, Outcome, Proposal
 
@@ -60,6 +71,8 @@ class Evolve(Breeder):
         restless_after: such attempts after which an island explores more, and again after so many: its temperature
             doubles, its frontier bias is halved, and so is the share of children whose mutator is not drawn evenly;
             three times at most. An improvement ends it. 0: never.
+        directions: whether a lessons writer, if the run has one and a mutator that asks a model, is asked for a new
+            direction whenever an island explores more or restarts. Its children are told, until the next improvement.
         recombine: probability that a mutator which has asked a model gets a second parent. 0: never.
         descriptors: metrics, objectives or not, that say what a program is like. Each island then keeps the best of
             each kind, see `population.archive`, and breeds from those, too.
@@ -83,6 +96,7 @@ class Evolve(Breeder):
     stuck_after: int = 100
     restless_after: int = 50
     survival: str = "steady"
+    directions: bool = True
     recombine: float = 0.1
     descriptors: tuple[str, ...] = ()
     bins: int = 10
@@ -104,6 +118,12 @@ class Evolve(Breeder):
     _measured: tuple[str, ...] = field(init=False, repr=False, default=())
     """Metrics of the founder."""
     _generation: Generation | None = field(init=False, repr=False, default=None)
+    _courses: dict[str, Course] = field(init=False, repr=False, default_factory=dict)
+    """By the label of an island."""
+    _advised: bool = field(init=False, repr=False, default=False)
+    """Whether there is a lessons writer to be asked."""
+    _asking: tuple[int, str] | None = field(init=False, repr=False, default=None)
+    """The question under way, and the island that it is about; empty once that has improved."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -129,6 +149,7 @@ class Evolve(Breeder):
         self._generation = Generation(self.children_per_generation) if self.generational else None
 
     def _check_choices(self) -> None:
+        check_flag(self.name, "directions", self.directions)
         check_choice(self.name, "survival", self.survival, SURVIVALS)
         if self.survival != "steady" and self.survivors in (0, 1):
             raise ConfigError(f"policy {self.name}: survival {self.survival!r} needs survivors, 2 or more.")
@@ -147,7 +168,10 @@ class Evolve(Breeder):
                 if name not in self._measured:
                     known = nearest(name, self._measured)
                     raise ConfigError(f"policy {self.name}: descriptors: no benchmark measures {name!r}.{known}")
-        return super().ask(view, slots, rng)
+        question = None if slots < 1 or self._stopped() else self._question(view)
+        if question is None:
+            return super().ask(view, slots, rng)
+        return [question, *super().ask(view, slots - 1, rng)]
 
     def best(self, view: View) -> Sequence[CandidateId]:
         if self._generation is None or not self._generation.held:
@@ -171,7 +195,20 @@ class Evolve(Breeder):
                 usage = fact.change.mutation.usage
                 if usage.calls or usage.tokens_out:
                     self._talkers.add(self._open[fact.attempt].mutator)
+            case ConsultationOpened(number, question) if question.role == LESSONS_WRITER:
+                if question.lineage in self._index:
+                    self._asking = number, question.lineage
+                    island = self._islands[self._index[question.lineage]]
+                    self._courses[question.lineage].asked = island.plateaus
+            case Consulted(number, reply) if self._asking is not None and number == self._asking[0]:
+                if self._asking[1]:
+                    self._courses[self._asking[1]].heard(reply)
+                self._asking = None
+            case Unanswered(number) if self._asking is not None and number == self._asking[0]:
+                self._asking = None
             case RunStarted():
+                self._advised = any(step.plugin == LESSONS_WRITER for step in fact.plan.consultants)
+                self._courses = {label: Course() for label in self._index}
                 leaders_max = max(self.k_top + 1, self.migrants)
                 breeding = self._breeding(len(fact.objectives))
                 self._islands = tuple(Island(label, fact.objectives, leaders_max, breeding) for label in self._index)
@@ -192,7 +229,7 @@ class Evolve(Breeder):
             return
         island = self._islands[candidate.id % len(self._islands)]
         if island.welcome(candidate.id, point, place):
-            island.stale = 0
+            self._improved(island)
 
     def _breeding(self, objectives: int) -> Breeding:
         """The options, with what they are where nothing is said and there are so many objectives."""
@@ -227,7 +264,8 @@ class Evolve(Breeder):
         parent = island.parent(rng)
         several = len(island) > 1
         exploration = 1.0 - (1.0 - self.exploration) / 2**island.stage
-        mutator, parents, wanted = self._mutator(rng, several, exploration), [parent], ""
+        course = self._courses[label]
+        mutator, parents, wanted = self._mutator(rng, several, exploration), [parent], course.task()
         if mutator in self.mergers:
             parents += self._mate(view, island, parent, rng)
             mutator = mutator if len(parents) > 1 else self._mutator(rng, exploration=exploration)
@@ -240,6 +278,7 @@ class Evolve(Breeder):
             task=wanted,
             inspirations=tuple(_inspiration(view, number) for number in company),
             lessons=self._lessons_of(parent),
+            memory=course.memory(),
             parents=self._parents_of(view, parents),
             frontier=self._beside(parents),
         )
@@ -291,7 +330,12 @@ class Evolve(Breeder):
             island.admitted += 1
             if self.migration_every and island.admitted % self.migration_every == 0:
                 self._migrate(index)
-        island.stale = 0 if improved else island.stale + 1
+        if improved:
+            self._improved(island)
+        else:
+            island.stale += 1
+            refusal = fact.reason if fact.outcome is Outcome.REJECTED else None
+            self._courses[island.label].closed(tried(fact.attempt, proposal.parents, refusal))
         if self.stuck_after and island.stale >= self.stuck_after:
             self._restart(index)
 
@@ -313,12 +357,40 @@ class Evolve(Breeder):
         neighbour = self._islands[(index + 1) % len(self._islands)]
         for number, point in self._islands[index].best(self.migrants):
             if neighbour.welcome(number, point, self._places.get(number)):
-                neighbour.stale = 0
+                self._improved(neighbour)
 
     def _restart(self, index: int) -> None:
         if len(self._islands) > 1 and self._founder is not None:
             self._migrate(index)  # so that the best line of all goes on somewhere
             self._islands[index].restart(self._founder, self._founding, self._places.get(self._founder))
+            self._courses[self._islands[index].label].restarted()
+
+    def _improved(self, island: Island) -> None:
+        island.stale = 0
+        self._courses[island.label].improved()
+        if self._asking is not None and self._asking[1] == island.label:
+            self._asking = self._asking[0], ""  # what will be answered is about what was
+
+    # -- directions ---------------------------------------------------------------------------------------
+
+    def _question(self, view: View) -> Consultation | None:
+        """Where else to look, of the island that has waited longest for an improvement; one question at a time."""
+        if self._founder is None or self._asking is not None:
+            return None
+        if not (self.directions and self._advised and self._talkers):
+            return None
+        due = [island for island in self._islands if self._courses[island.label].due(island.plateaus)]
+        if not due:
+            return None
+        island = max(due, key=lambda island: island.stale)
+        course, ((head, _), *_) = self._courses[island.label], island.best(1)
+        brief = Brief(
+            task=course.question(island.label, island.stale, head),
+            memory=course.notes(view.candidates, self._objectives),
+            parents=self._parents_of(view, (head,)),
+            frontier=self._beside((head,)),
+        )
+        return Consultation(LESSONS_WRITER, head, brief, island.label)
 
 
 def _inspiration(view: View, number: CandidateId) -> Inspiration:

@@ -26,6 +26,12 @@ def check_number(policy: str, option: str, value: object, least: float, most: fl
         raise ConfigError(f"policy {policy}: {option} must be a number, {span}; it is {value!r}.")
 
 
+def check_flag(policy: str, option: str, value: object) -> None:
+    """Raise ConfigError unless ``value`` is true or false."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"policy {policy}: {option} must be true or false; it is {value!r}.")
+
+
 def check_choice(policy: str, option: str, value: object, choices: Sequence[str]) -> None:
     """Raise ConfigError unless ``value`` is one of ``choices``."""
     if value not in choices:
