@@ -55,6 +55,8 @@ class Chosen:
                     ended = reason
                 case SessionOpened():
                     ended = ""
+                case _:
+                    pass
         return msgspec.json.decode(b"".join(issues(board, folder.name, ended)), type=dict[str, Any])
 
 
