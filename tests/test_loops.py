@@ -283,6 +283,7 @@ def test_load_levels_reach_search_and_policy(mine: Path) -> None:
     search = resolve(configure(file), load_target(root_))
     assert search.load_levels == (LoadLevel(2.0, 60.0, 128), LoadLevel(0.5, 20.0, 9))
     assert search.offers["load_levels"] == search.load_levels
+    assert search.consultants["performance_evaluator"].options["load_levels"] == search.load_levels
     usual = configure(overrides=[flag_override("--seed", 1), flag_override("--mutator", ("tune",))])
     assert [level.rate_per_s for level in resolve(usual, load_target(root_)).load_levels] == [1.0, 4.0, 8.0]
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from raysearch.agents.interface import Permission
+from raysearch.board.outbox import FILINGS_MAX
 
 Line = Annotated[str, Field(max_length=4_000)]
 
@@ -93,7 +94,7 @@ class Assessment(ReplyForm):
     explanation: Line
     suspicious: Line = ""
     next: Line = ""
-    issues: Annotated[tuple[Issue, ...], Field(max_length=20)] = ()
+    issues: Annotated[tuple[Issue, ...], Field(max_length=FILINGS_MAX)] = ()
 
 
 class Lessons(ReplyForm):

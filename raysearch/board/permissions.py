@@ -51,7 +51,7 @@ ROLES: Mapping[str, Permissions] = {
     "judge": Permissions(_TALK | {Action.CREATE}, frozenset({Kind.BUG}), 1),
     "planner": Permissions(frozenset(Action) - {Action.CLAIM, Action.RELEASE}, creates_max=5),
     "profiler": Permissions(_TALK | {Action.CREATE}, frozenset({Kind.PERF}), 3),
-    "performance_evaluator": Permissions(_TALK | {Action.CREATE}, creates_max=3),
+    "performance_evaluator": Permissions(_TALK | {Action.CREATE}),  # how many are kept, whoever asks it decides
 }
 """What roles may unless told otherwise."""
 

@@ -55,6 +55,8 @@ def consultants(
         origins = configuration.option_origins(*choice.section)
         found = check("consultants", choice.reference, choice.options, origins=origins)
         told = agents.told(found, settings, ["accuracy"])
+        if "load_levels" in takes:
+            told["load_levels"] = settings.perf_eval.levels()
         if choice.options.get("agent"):
             agents.examine(configuration, choice, found, told)
         plugins[role] = PluginSpec("consultants", role, choice.reference, {**told, **choice.options})
