@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -11,12 +10,10 @@ from types import TracebackType
 from typing import Any, Generic, Literal
 
 from evaluators.audit.rerun import Rerun
-from raysearch.agents.asking import Hired, chosen
+from raysearch.agents.asking import Hired, seat
 from raysearch.agents.interface import AgentFault, Answered, Call
-from raysearch.agents.prices import prices_of, require_price
 from raysearch.agents.prompts import Prompt
 from raysearch.errors import ConfigError, EvaluatorFault, Fault, nearest
-from raysearch.plugins import find
 from raysearch.protocols import Workspace
 from raysearch.types import Allowance, Usage
 
@@ -81,9 +78,6 @@ class Panel:
         common: dict[str, Any] = {"agent": agent, "agent_options": dict(agent_options or {})}
         common |= {"model": model, "effort": effort}
         tables = [_member(common, table, number) for number, table in enumerate(_tables(panel), start=1)]
-        if not isinstance(panel, int) and not no_price:
-            for number, table in enumerate(tables, start=1):
-                _check_price(table, prices or {}, f"member {number} of the panel")
         self.rule = rule
         self.personas = [str(table["persona"]) for table in tables]
         asked = [(t["agent"], t["agent_options"], t["model"], t["effort"]) for t in tables]
@@ -195,21 +189,4 @@ def _member(common: Mapping[str, Any], table: Mapping[str, object], number: int)
     persona = " ".join(str(table.get("persona", "")).split())
     if len(persona) > PERSONA_CHARS:
         raise ConfigError(f"member {number} of the panel: its persona has more than {PERSONA_CHARS} characters")
-    other = table.get("agent", common["agent"]) != common["agent"]
-    shared: Mapping[str, Any] = {} if other else common["agent_options"]  # another agent has options of its own
-    own = table.get("agent_options", {})
-    assert isinstance(own, Mapping)
-    return {**common, **table, "agent_options": {**shared, **own}, "persona": persona}
-
-
-def _check_price(table: Mapping[str, Any], prices: Mapping[str, Mapping[str, Any]], where: str) -> None:
-    """Raise ConfigError if nobody knows what a member's model costs."""
-    agent = find("agents", table["agent"])
-    options = chosen(table["agent_options"], table["model"], table["effort"])
-    parameter = inspect.signature(agent).parameters.get("model")
-    if parameter is None or getattr(agent, "reports_cost", False) or options.get("server"):
-        return
-    model = options.get("model") or parameter.default
-    if not model or not isinstance(model, str):
-        raise ConfigError(f"{where}: no model is named for the agent {table['agent']!r}: give `model`")
-    require_price(model, prices_of(prices), where)
+    return {**seat(common, table), "persona": persona}

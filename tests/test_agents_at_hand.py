@@ -14,10 +14,13 @@ from test_sandbox import needs_bubblewrap
 from toys import make_target
 
 from raysearch.agents.api.toolloop import ToolLoop
+from raysearch.agents.asking import employed
 from raysearch.config.layers import Configuration, configure, set_override
 from raysearch.errors import ConfigError
 from raysearch.plugins import PluginSpec, known_names
 from raysearch.run.agents import require_at_hand, written_out
+from raysearch.run.folder import RunFolder
+from raysearch.run.serving import pointed
 from raysearch.testing.models import ModelServer, Request, Tokens, Turn
 from raysearch.types import Stage
 
@@ -76,6 +79,71 @@ def test_everything_that_is_missing_is_named_at_once() -> None:
     assert [line.split(":")[0] for line in lines] == ["mutator 'one'", "judge 'two'"]
     assert "needs the sandbox bubblewrap" in lines[1]
     require_at_hand(plugins.values(), "landlock", here=False)
+
+
+def test_members_of_a_panel_are_looked_at_one_by_one() -> None:
+    told = {"agent": f"{FILE}:Writes", "prices": {}, "no_price": True}
+    panel = [{}, {"agent": "diff", "model": "claude-haiku-4-5"}, {"agent": "gemini"}]
+    plugins = [
+        PluginSpec("judges", judge, reference, {**told, "panel": panel})
+        for judge, reference in (("review", "reviewer"), ("attack", "redteam"))
+    ]
+    with pytest.raises(ConfigError) as caught:
+        require_at_hand(plugins, "bubblewrap", here=True)
+    lines = str(caught.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        f"judge {judge!r}, member {number} of the panel" for judge in ("review", "attack") for number in (2, 3)
+    ]
+    assert "set ANTHROPIC_API_KEY" in lines[0]
+    assert "Gemini CLI is not installed here" in lines[1]
+    require_at_hand([PluginSpec("judges", "review", "reviewer", {**told, "panel": 3})], "bubblewrap", here=True)
+
+
+@pytest.mark.parametrize(
+    ("member", "said"),
+    [
+        ('{ model = "" }', "judge 'mine', member 2 of the panel: no model is named for the agent 'agent'"),
+        (
+            '{ model = "nobody-knows-me" }',
+            "judge 'mine', member 2 of the panel: nothing says what the model 'nobody-knows-me'",
+        ),
+        ('{ agent_options = { server = "mine" } }', "judge 'mine', member 2 of the panel: no model server is called"),
+        ('{ agent = "dif" }', "Did you mean 'diff'?"),
+        ('{ agent_options = { base = "x" } }', "run.toml:11"),
+        ('{ modell = "x" }', "member 2 of the panel has no option 'modell'. Did you mean 'model'?"),
+        ("{ agent_options = 3 }", "member 2 of the panel: agent_options cannot be 3"),
+    ],
+)
+@pytest.mark.parametrize("judge", ["reviewer", "redteam"])
+def test_what_is_wrong_with_a_member_is_one_clear_error_before_there_is_a_run(
+    call: Call,  # noqa: F811
+    judge: str,
+    member: str,
+    said: str,
+) -> None:
+    make_target(Path("target"))
+    Path("run.toml").write_text(
+        '[run]\ntarget = "target"\nmutators = ["tune"]\npool = "inline"\nsandbox = "none"\nseed = 3\n'
+        f'[judge.mine]\nuse = "{judge}"\nagent = "agent"\nmodel = "claude-haiku-4-5"\n'
+        f"panel = [{{}}, {member}]\n"
+    )
+    called = call("run", "--config", "run.toml")
+    assert called.status == 2
+    assert said in called.told
+    assert not list(Path().rglob("journal.jsonl"))
+
+
+def test_members_of_a_panel_are_told_where_their_server_is(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    asking = {"agent": "agent", "agent_options": {"server": "mine"}}
+    panel = [{}, {"agent_options": {"server": "other"}}, {"model": "m"}]
+    spec = PluginSpec("judges", "review", "reviewer", {**asking, "panel": panel})
+    untouched = PluginSpec("judges", "novelty", "novelty", {"panel": 3})
+    found = pointed({"review": spec, "novelty": untouched}, folder)
+    assert found["novelty"] == untouched
+    members = [given["agent_options"] for _, given in employed(found["review"].options)]
+    place = str(tmp_path / "model-servers.json")
+    assert members == [{"server": name, "server_file": place} for name in ("mine", "other", "mine")]
 
 
 def test_a_server_of_ones_own_needs_no_key_and_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,34 @@ def chosen(options: Mapping[str, object] | None, model: str, effort: str) -> dic
     return {**{name: value for name, value in named.items() if value}, **(options or {})}
 
 
+def seat(common: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
+    """What a member of a panel is: its own ``table`` over what members have in ``common``.
+
+    An agent of its own has options of its own: of the common ones it gets none.
+    """
+    other = table.get("agent", common.get("agent")) != common.get("agent")
+    shared = {} if other else common.get("agent_options") or {}
+    return {**common, **table, "agent_options": {**shared, **(table.get("agent_options") or {})}}
+
+
+def employed(options: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Whom a plug-in with these ``options`` asks: the options ``agent``, ``agent_options``, ``model`` and ``effort`` of
+    each agent, and behind the plug-in's name which one it is.
+
+    It is one, or, where ``panel`` has a table for each, they are its members. What is no such table is left to the
+    plug-in to refuse.
+    """
+    if not options.get("agent"):
+        return []
+    common = {key: options[key] for key in ("agent", "agent_options", "model", "effort") if key in options}
+    panel = options.get("panel")
+    tables = panel if isinstance(panel, Sequence) and not isinstance(panel, str) else ()
+    sound = [isinstance(t, Mapping) and isinstance(t.get("agent_options", {}), Mapping) for t in tables]
+    if not tables or not all(sound):
+        return [("", common)]
+    return [(f", member {number} of the panel", seat(common, table)) for number, table in enumerate(tables, start=1)]
+
+
 def servers_of(given: Mapping[str, str | Sequence[str]]) -> tuple[McpServer, ...]:
     """MCP servers as an option says them: a name, and a command or an address for each.
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from raysearch.agents.asking import Hired, chosen
+from raysearch.agents.asking import Hired, chosen, employed
 from raysearch.agents.credentials import secrets
 from raysearch.agents.prices import Prices, require_price
 from raysearch.config.choices import Choice, name_of
@@ -137,7 +137,8 @@ def examine(configuration: Configuration, choice: Choice, plugin: type, offers: 
     """
     if "agent" not in inspect.signature(plugin).parameters:
         return
-    _require_price(configuration, choice)
+    for which, given in employed(choice.options):
+        _require_price(configuration, choice, which, given)
     origins = configuration.option_origins(*choice.section)
     load(cast(Kind, choice.kind), choice.reference, {**offers, **choice.options}, origins=origins)
 
@@ -149,23 +150,22 @@ def require_at_hand(plugins: Iterable[PluginSpec], sandbox: str, here: bool) -> 
     """
     problems = []
     for spec in plugins if here else ():
-        given = cast(Mapping[str, Any], spec.options)
-        if not given.get("agent"):
-            continue
-        hired = Hired(given["agent"], given.get("agent_options"), given.get("model", ""), given.get("effort", ""))
-        reason = hired.lacking(sandbox)
-        if reason:
-            problems.append(f"{spec.kind.removesuffix('s')} {spec.name!r}: {reason}")
+        for which, given in employed(spec.options):
+            hired = Hired(given["agent"], given.get("agent_options"), given.get("model", ""), given.get("effort", ""))
+            if reason := hired.lacking(sandbox):
+                problems.append(f"{spec.kind.removesuffix('s')} {spec.name!r}{which}: {reason}")
     if problems:
         raise ConfigError("\n".join(problems))
 
 
-def _require_price(configuration: Configuration, choice: Choice) -> None:
-    where = f"{choice.kind.removesuffix('s')} {choice.name!r}"
-    given = choice.options
+def _require_price(configuration: Configuration, choice: Choice, which: str, given: Mapping[str, Any]) -> None:
+    """``given``: what is said of one of the agents of a choice, and ``which`` of them it is, as `employed` has it."""
+    where = f"{choice.kind.removesuffix('s')} {choice.name!r}{which}"
     options = chosen(given.get("agent_options"), given.get("model", ""), given.get("effort", ""))
     origins = configuration.option_origins(*choice.section, "agent_options")
     origins |= {key: configuration.origin(*choice.section, key) for key in FLAGS if key in options and key in given}
+    if which:  # the table of a panel, of which there is one place
+        origins = dict.fromkeys(options, configuration.origin(*choice.section, "panel"))
     agent = check("agents", str(given["agent"]), options, offers={"prices": {}, "no_price": False}, origins=origins)
     if asks_server(agent, options, configuration.settings, where):  # its own electricity, unless a price is given
         return

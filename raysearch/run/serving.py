@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
 from typing import TypeVar
@@ -74,10 +74,15 @@ Key = TypeVar("Key")
 
 def pointed(plugins: Mapping[Key, PluginSpec], folder: RunFolder) -> dict[Key, PluginSpec]:
     """The same plug-ins, told where to look up the servers that their agents ask."""
-    found = dict(plugins)
-    for key, spec in plugins.items():
-        options = spec.options.get("agent_options")
-        if isinstance(options, Mapping) and options.get(SERVER):
-            placed = {PLACE: str(folder.path / FILE), **options}
-            found[key] = replace(spec, options={**spec.options, "agent_options": placed})
+    place = str(folder.path / FILE)
+    return {key: replace(spec, options=_pointed(spec.options, place)) for key, spec in plugins.items()}
+
+
+def _pointed(options: Mapping[str, object], place: str) -> dict[str, object]:
+    """Options of a plug-in, or of a member of its panel: members are told as well."""
+    found, own, panel = dict(options), options.get("agent_options"), options.get("panel")
+    if isinstance(own, Mapping) and own.get(SERVER):
+        found["agent_options"] = {PLACE: place, **own}
+    if isinstance(panel, Sequence) and not isinstance(panel, str):
+        found["panel"] = [_pointed(each, place) if isinstance(each, Mapping) else each for each in panel]
     return found
