@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from evaluators.call import VOID_STATUS
 from evaluators.results import CaseResult, MetricsResult, clean, read_metrics, read_verdict
@@ -54,13 +55,28 @@ class CommandBenchmark:
         return measured(workspace)
 
 
-def measured(workspace: Workspace, environment: Mapping[str, str] | None = None) -> tuple[Measurement, ...]:
-    """One run of the target's benchmark, with these variables beside the target's own.
+class ShortBenchmark:
+    """Runs the target's benchmark with the words that make it short. Raises as `CommandBenchmark`."""
+
+    def measure(self, workspace: Workspace, rng: random.Random) -> Sequence[Measurement]:  # noqa: ARG002
+        benchmark = workspace.target.benchmark
+        short = benchmark.short
+        if short is None:
+            raise EvaluatorFault("the target has no short benchmark: [benchmark] short in target.toml")
+        words = (*benchmark.command, *short.words)
+        return measured(workspace, benchmark=replace(benchmark, command=words, timeout_s=short.timeout_s))
+
+
+def measured(
+    workspace: Workspace, environment: Mapping[str, str] | None = None, benchmark: EvaluatorCommand | None = None
+) -> tuple[Measurement, ...]:
+    """One run of the target's benchmark, or of ``benchmark``, with these variables beside the target's own.
 
     Raises what `CommandBenchmark` says.
     """
-    completed = _run(workspace, workspace.target.benchmark, environment)
-    blame = _blame(completed, workspace.target, workspace.target.benchmark, "measured")
+    benchmark = benchmark or workspace.target.benchmark
+    completed = _run(workspace, benchmark, environment)
+    blame = _blame(completed, workspace.target, benchmark, "measured")
     if blame:
         raise Refused(blame)
     try:

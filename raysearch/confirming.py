@@ -13,6 +13,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from raysearch.statistics.claims import spread as robust_spread
 from raysearch.statistics.discovery import level
@@ -26,6 +27,7 @@ from raysearch.types import (
     Contest,
     Measurement,
     Objective,
+    Step,
 )
 
 AGED = 20
@@ -49,8 +51,15 @@ class Members:
     """Candidates that asked for a place, won or not."""
     measured_at: dict[CandidateId, int] = field(default_factory=dict)
     """How many newcomers there had been when a member was measured last."""
+    looks: dict[CandidateId, Mapping[str, Sequence[Measurement]]] = field(default_factory=dict)
+    """What short benchmarks said of a member, by benchmark."""
 
-    def join(self, candidate: Candidate, objectives: Sequence[Objective]) -> None:
+    def join(
+        self,
+        candidate: Candidate,
+        objectives: Sequence[Objective],
+        looks: Mapping[str, Sequence[Measurement]] = MappingProxyType({}),
+    ) -> None:
         """Take in a candidate unless a member is nowhere worse; members that are nowhere better leave."""
         new = candidate.scores
         held = {number: member.scores for number, member in self.candidates.items()}
@@ -61,7 +70,10 @@ class Members:
         for number, old in held.items():
             if _covers(new, old, objectives):
                 del self.candidates[number], self.measured_at[number]
+                self.looks.pop(number, None)
         self.candidates[candidate.id] = candidate
+        if looks:
+            self.looks[candidate.id] = looks
         self.measured_at[candidate.id] = self.newcomers
 
     def aged(self, number: CandidateId) -> bool:
@@ -110,7 +122,7 @@ def challenge(
     own = latest(measurements, contests)
     for number, member in members.candidates.items():
         aged = AGED_MARGIN * members.aged(number)
-        if not _elsewhere(own, member) and _hopeless(own, member, objectives, plan.margin + aged, aged):
+        if not elsewhere(own, member.measurements) and _hopeless(own, member, objectives, plan.margin + aged, aged):
             return None
     leads = {
         number: _lead(own, member, objectives)
@@ -122,6 +134,25 @@ def challenge(
         return None
     chance = level(plan.control, plan.alpha, members.contests + waiting, members.won)
     return Challenge(rival, members.candidates[rival].commit, chance, plan.pairs_max, plan.time_s)
+
+
+def outclassed(members: Members, objectives: Sequence[Objective], own: Sequence[Measurement], step: Step) -> str:
+    """Why what the short benchmark ``step`` said of a newcomer makes the steps after it vain; nothing if it does not.
+
+    Some member was better by `Step.hopeless` in every objective when it was looked at in the same way.
+    """
+    for number, looks in members.looks.items():
+        theirs = looks.get(step.plugin)
+        if step.hopeless is None or theirs is None or elsewhere(own, theirs):
+            continue
+        if any(o.name not in {m.name for m in side} for o in objectives for side in (own, theirs)):
+            continue
+        if all(_gap(own, theirs, objective) <= -step.hopeless for objective in objectives):
+            told = (
+                f"{o.name} {_value(own, o.name):.4g}, of #{number} {_value(theirs, o.name):.4g}" for o in objectives
+            )
+            return f"far behind in a short look: {'; '.join(told)}"
+    return ""
 
 
 def settled(
@@ -177,11 +208,11 @@ def _value(measurements: Sequence[Measurement], name: str) -> float:
 
 def _lead(own: Sequence[Measurement], member: Candidate, objectives: Sequence[Objective]) -> float:
     """By how much of the member's value the newcomer is better where it is so the most; 0 or less: nowhere."""
-    return max(_gap(own, member, objective) for objective in objectives)
+    return max(_gap(own, member.measurements, objective) for objective in objectives)
 
 
-def _gap(own: Sequence[Measurement], member: Candidate, objective: Objective) -> float:
-    value, other = _value(own, objective.name), _value(member.measurements, objective.name)
+def _gap(own: Sequence[Measurement], theirs: Sequence[Measurement], objective: Objective) -> float:
+    value, other = _value(own, objective.name), _value(theirs, objective.name)
     gap = objective.sign * (value / 2 - other / 2)  # halves: no difference is too large for a float
     if objective.deterministic and gap > 0:
         return math.inf  # certain, however small
@@ -189,9 +220,9 @@ def _gap(own: Sequence[Measurement], member: Candidate, objective: Objective) ->
     return gap / scale if scale else 0.0
 
 
-def _elsewhere(own: Sequence[Measurement], member: Candidate) -> bool:
+def elsewhere(own: Sequence[Measurement], others: Sequence[Measurement]) -> bool:
     """Whether the two were measured on different machines, as far as they say on which."""
-    theirs = {m.name: m.conditions for m in member.measurements}
+    theirs = {m.name: m.conditions for m in others}
     both = [(m.conditions, theirs.get(m.name, {})) for m in own]
     return any(one[key] != other[key] for one, other in both for key in MACHINE if key in one and key in other)
 
@@ -205,7 +236,8 @@ def _hopeless(
     """
     primary = _primary(objectives)
     return all(
-        _gap(own, member, o) <= -(margin if o is primary else others) * _noise(own, member, o) for o in objectives
+        _gap(own, member.measurements, o) <= -(margin if o is primary else others) * _noise(own, member, o)
+        for o in objectives
     )
 
 

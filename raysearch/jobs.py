@@ -20,6 +20,9 @@ from raysearch.types import (
     Verdict,
 )
 
+SHORT = "short"
+"""Name of the step that is the target's short benchmark."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:

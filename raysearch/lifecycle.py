@@ -32,7 +32,11 @@ def advance(state: State, attempt: Attempt) -> Job | Mutated | Judged | Measured
     for step in state.plan.steps:
         if not _done(attempt, step):
             return _reused(state, attempt, attempt.change, step) or _evaluate(state, attempt, attempt.change, step)
-    measured = tuple(m for step in attempt.measurements.values() for m in step)
+        if behind := _behind(state, attempt, step):
+            return AttemptClosed(attempt.id, Outcome.REJECTED, f"{step.plugin}: {behind}")
+    measured = tuple(
+        m for step in state.plan.steps if step.hopeless is None for m in attempt.measurements.get(step.plugin, ())
+    )
     names = {m.name for m in measured}
     missing = [o.name for o in state.objectives if o.name not in names]
     if missing:
@@ -43,6 +47,13 @@ def advance(state: State, attempt: Attempt) -> Job | Mutated | Judged | Measured
         or _referred(state, attempt, attempt.change, measured)
         or _admit(state, attempt, attempt.change, measured)
     )
+
+
+def _behind(state: State, attempt: Attempt, step: Step) -> str:
+    """Why a short benchmark that was run makes the steps after it vain; nothing where it does not."""
+    if step.hopeless is None or attempt.id == SEED or attempt.proposal.baseline:
+        return ""
+    return confirming.outclassed(state.members, state.objectives, attempt.measurements[step.plugin], step)
 
 
 def _parents(state: State, attempt: Attempt) -> tuple[Commit, ...]:

@@ -324,5 +324,7 @@ class State:
         require(all(v.passed for v in record.verdicts.values()), "admitted only if every gate said yes")
         self.candidates[record.id] = candidate
         self.members.newcomers += 1
-        if candidate.confirmed and (self.plan.confirmation is not None or self.plan.final):
-            self.members.join(candidate, self.objectives)
+        looks = {step.plugin for step in self.plan.steps if step.hopeless is not None}
+        if candidate.confirmed and (self.plan.confirmation is not None or self.plan.final or looks):
+            seen = {name: found for name, found in record.measurements.items() if name in looks}
+            self.members.join(candidate, self.objectives, seen)

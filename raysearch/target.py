@@ -11,6 +11,17 @@ from raysearch.types import Objective
 
 
 @dataclass(frozen=True, slots=True)
+class ShortLook:
+    """A benchmark made short, which spares hopeless programs the whole of it."""
+
+    words: tuple[str, ...]
+    """Put after the benchmark's command."""
+    timeout_s: float
+    hopeless: float = 0.5
+    """As in `raysearch.types.Step`."""
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluatorCommand:
     """A command that judges or measures.
 
@@ -24,6 +35,8 @@ class EvaluatorCommand:
     digest: str = ""
     heeds_load: bool = False
     """Benchmark: whether it offers the load that ``RAYSEARCH_LOAD_RATE_PER_S`` and its fellows name."""
+    short: ShortLook | None = None
+    """Benchmark: how it is made short."""
 
 
 @dataclass(frozen=True, slots=True)

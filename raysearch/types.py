@@ -324,6 +324,9 @@ class Step:
     plugin: str
     timeout_s: float = 3600.0
     digest: str = ""
+    hopeless: float | None = None
+    """Of a short benchmark: a program behind a member of the frontier by so much in every objective, as a share of the
+    larger value (above 0, below 1), is not worth the steps that follow. Its numbers count for nothing else."""
 
 
 @dataclass(frozen=True, slots=True)

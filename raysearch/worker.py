@@ -31,7 +31,7 @@ from raysearch.errors import (
     boundary,
 )
 from raysearch.filing import desk_of, filed, laid_out
-from raysearch.jobs import Job, Result
+from raysearch.jobs import SHORT, Job, Result
 from raysearch.plugins import PluginSpec
 from raysearch.protocols import Answer, Benchmark, Consultant, Judge, Mutator
 from raysearch.repository import Repository, TooLarge, Unfit
@@ -265,7 +265,7 @@ class Worker:
         """One run of every benchmark, each in a workspace of its own: nothing passes from one run to the next."""
         found: list[Measurement] = []
         for stage, name in self.spec.plugins:
-            if stage is Stage.BENCHMARK:
+            if stage is Stage.BENCHMARK and name != SHORT:
                 plugin = cast(Benchmark, self._plugin(stage, name))
                 place = (self._folder, self.spec.target, self._repository, sandbox)
                 secret = number(self.spec.seed, "evaluation", name)

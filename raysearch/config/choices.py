@@ -9,6 +9,7 @@ from typing import Any
 from raysearch.config.settings import EvaluatorTable, MutatorTable, Settings
 from raysearch.config.toml import Keys
 from raysearch.errors import nearest
+from raysearch.jobs import SHORT
 
 _GROUP = {"mutator": "mutators", "judge": "judges", "benchmark": "benchmarks"}
 FIRST, LAST = ("audit",), ("traced", "holdout")
@@ -111,6 +112,8 @@ def contradictions(settings: Settings, known: Mapping[str, Collection[str]]) -> 
             hint = "give one of them a name of its own, with [mutator.NAME] use = …"
             yield ("run", "mutators"), f"two mutators are called {name_of(entry)!r}: {hint}"
         names.append(name_of(entry))
+    if SHORT in settings.benchmark:
+        yield ("benchmark", SHORT), 'it is the target\'s own, made so: [benchmark] short = ["--option"] in target.toml.'
     for kind, group in _GROUP.items():
         for name, table in getattr(settings, kind).items():
             if not table.use and not (kind == "mutator" and name in names):

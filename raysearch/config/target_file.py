@@ -50,6 +50,12 @@ class EvaluatorTable(Table):
     timeout_s: Seconds = 300.0
     heeds_load: bool = False
     """Of a benchmark: whether it offers the load that it is told."""
+    short: Annotated[Texts, BeforeValidator(_words)] = ()
+    """Of a benchmark: words after its command that make it short."""
+    short_timeout_s: Seconds | None = None
+    """Not given: ``timeout_s``."""
+    hopeless: Annotated[Finite, Field(gt=0, lt=1)] = 0.5
+    """Of a short benchmark: behind by so much of the larger value in every objective, a program is given up."""
 
     @field_validator("command")
     @classmethod

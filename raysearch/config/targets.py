@@ -38,7 +38,7 @@ from raysearch.config.target_file import (
 )
 from raysearch.config.toml import at_home, is_there, read_text, shown, written, written_key
 from raysearch.errors import TargetError
-from raysearch.target import AuditRules, EvaluatorCommand, Target
+from raysearch.target import AuditRules, EvaluatorCommand, ShortLook, Target
 from raysearch.types import Objective
 
 
@@ -138,7 +138,10 @@ def _evaluator(role: str, place: Path, root: Path, file: TargetFile, problems: l
     table = file.checker if role == "checker" else file.benchmark
     found = folders.evaluator(role, place, table, root, problems)
     heeds = table is not None and table.heeds_load
-    return EvaluatorCommand(found.command, found.folder, found.timeout_s, heeds_load=heeds)
+    short = None
+    if table is not None and table.short:
+        short = ShortLook(table.short, table.short_timeout_s or table.timeout_s, table.hopeless)
+    return EvaluatorCommand(found.command, found.folder, found.timeout_s, heeds_load=heeds, short=short)
 
 
 def _objective_text(path: Path, problems: list[str]) -> str:
@@ -230,7 +233,7 @@ def _with_digests(target: Target) -> Target:
 
 
 def _digested(command: EvaluatorCommand, target: Target, *contents: str) -> EvaluatorCommand:
-    rules = repr((command.command, command.timeout_s, target.limits))
+    rules = repr((command.command, command.timeout_s, target.limits, *([command.short] if command.short else [])))
     return replace(command, digest=combined(rules, *contents))
 
 
@@ -298,7 +301,8 @@ def _target_toml(target: Target) -> str:
             _table(
                 f"[{role}]",
                 {"command": command.command, "timeout_s": command.timeout_s}
-                | ({"heeds_load": True} if command.heeds_load else {}),
+                | ({"heeds_load": True} if command.heeds_load else {})
+                | _short(command.short),
             )
             for role, command in (("checker", target.checker), ("benchmark", target.benchmark))
         ),
@@ -315,6 +319,12 @@ def _target_toml(target: Target) -> str:
         *(_table("[[baselines]]", table_of(baseline)) for baseline in target.baselines),
     ]
     return "\n".join(blocks)
+
+
+def _short(look: ShortLook | None) -> dict[str, object]:
+    if look is None:
+        return {}
+    return {"short": look.words, "short_timeout_s": look.timeout_s, "hopeless": look.hopeless}
 
 
 def _table(header: str, values: Mapping[str, object]) -> str:

@@ -16,7 +16,7 @@ from raysearch.config.integrity import changes, fingerprint
 from raysearch.config.target_file import read_target_file
 from raysearch.config.targets import snapshot_target
 from raysearch.errors import Fault
-from raysearch.jobs import Job
+from raysearch.jobs import SHORT, Job
 from raysearch.plugins import PluginSpec
 from raysearch.process import strays, sweep
 from raysearch.protocols import Answer
@@ -48,6 +48,7 @@ PLUGINS = {
     (Stage.JUDGE, "audit"): PluginSpec("judges", "audit", "audit"),
     (Stage.JUDGE, "accuracy"): PluginSpec("judges", "accuracy", "accuracy"),
     (Stage.BENCHMARK, "benchmark"): PluginSpec("benchmarks", "benchmark", "benchmark"),
+    (Stage.BENCHMARK, SHORT): PluginSpec("benchmarks", SHORT, SHORT),
 }
 
 
@@ -224,6 +225,19 @@ class Trial:
         yield ok("benchmark", f"answers: {repeats} evaluation{_s(repeats)}; samples in each: {samples}", took_s)
         for noise in self.noise:
             yield _trusted(noise, repeats)
+        if self.target.benchmark.short is not None:
+            yield self._short(took_s)
+
+    def _short(self, whole_s: float) -> Finding:
+        """The short benchmark answers, and sooner than the whole."""
+        answer = self._evaluate(Stage.BENCHMARK, SHORT, next(iter(self._good.values())))
+        wrong = self._unmeasured(answer)
+        if wrong is not None:
+            return replace(wrong, name="short benchmark")
+        if answer.took_s >= 0.75 * whole_s:
+            told = f"{answer.took_s:.2g} s, and the whole takes {whole_s:.2g} s"
+            return warn("short benchmark", told, "make it shorter, or leave `short` out of [benchmark] in target.toml")
+        return ok("short benchmark", f"answers; the whole takes {whole_s:.2g} s", answer.took_s)
 
     def comparing(self) -> Iterator[Finding]:
         """Each baseline passes the gates; its measurements are seen beside the seed's and the reference's."""

@@ -23,6 +23,7 @@ from raysearch.engine import Engine
 from raysearch.errors import LedgerError, RepositoryError, RunError, TargetError, boundary
 from raysearch.facts import RunStarted, SessionOpened
 from raysearch.inbox import Inbox
+from raysearch.jobs import SHORT
 from raysearch.ledger import FileLedger, RunLock
 from raysearch.loads import LADDER, LoadLevel
 from raysearch.plugins import PluginSpec, load
@@ -44,7 +45,7 @@ from raysearch.served.replica import Replica, device_lists
 from raysearch.served.spec import ServerSpec
 from raysearch.served.standing import Keeper
 from raysearch.state import State
-from raysearch.target import Target
+from raysearch.target import EvaluatorCommand, Target
 from raysearch.types import AttemptId, Commit, Confirmation, Declared, Limits, Plan, Stage, Step
 from raysearch.worker import Worker, WorkerSpec
 
@@ -205,6 +206,7 @@ def plan_of(search: Search, target: Target) -> Plan:
             *search.first,
             Step(Stage.JUDGE, "accuracy", target.checker.timeout_s, target.checker.digest),
             *(step for step in extra if step.stage is Stage.JUDGE),
+            *_looks(target.benchmark),
             Step(Stage.BENCHMARK, "benchmark", target.benchmark.timeout_s, target.benchmark.digest),
             *(step for step in extra if step.stage is Stage.BENCHMARK),
         ),
@@ -216,6 +218,14 @@ def plan_of(search: Search, target: Target) -> Plan:
         consultants=search.asked,
         board=search.board,
     )
+
+
+def _looks(benchmark: EvaluatorCommand) -> tuple[Step, ...]:
+    """What spares hopeless programs the whole benchmark, where the target has it."""
+    short = benchmark.short
+    if short is None:
+        return ()
+    return (Step(Stage.BENCHMARK, SHORT, short.timeout_s, benchmark.digest, short.hopeless),)
 
 
 def _environment(target: Target) -> str:

@@ -15,6 +15,7 @@ from raysearch.config.layers import Configuration, Override, configure, effectiv
 from raysearch.config.settings import Settings
 from raysearch.config.targets import constrained, load_target, snapshot_target, target_from_parts
 from raysearch.errors import ConfigError, RunError
+from raysearch.jobs import SHORT
 from raysearch.plugins import Kind, PluginSpec, check, check_packages, find, known_names, resources
 from raysearch.pools.roles import Role
 from raysearch.protocols import Sink
@@ -151,6 +152,8 @@ def resolve(configuration: Configuration, target: Target) -> Search:
                 wishes[stage][name] = max(amount, wishes[stage].get(name, 0.0))
             if stage is Stage.JUDGE and getattr(found, "measures", False):
                 measuring.append(choice.name)
+    if target.benchmark.short is not None:
+        plugins[Stage.BENCHMARK, SHORT] = PluginSpec("benchmarks", SHORT, SHORT)
     roles = {stage: _role(settings, target, stage, wishes[stage]) for stage in Stage}
     asked, asked_in = consultants(configuration, mutators)
     extra = [(Stage.JUDGE, c) for c in judges[1:]] + [(Stage.BENCHMARK, c) for c in benchmarks[1:]]

@@ -379,6 +379,9 @@ class Auditor:
     def _rejected(self, number: int) -> str:
         dossier = self.attempts[number]
         refused = dossier.refused or (dossier.change is not None and dossier.change.refusal)
+        if self.start is not None:
+            rivals = (other for other in self.attempts.values() if other.outcome is Outcome.ADMITTED)
+            refused = refused or any(dossier.behind(rival, self.start) for rival in rivals)
         return "" if not dossier.fatal and (refused or self._owner(number) is not None) else "nobody said no"
 
     def _abandoned(self, entry: Entry) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from raysearch.facts import AttemptOpened
+from raysearch.facts import AttemptOpened, RunStarted
+from raysearch.jobs import SHORT
 from raysearch.types import Change, Contest, Measurement, Outcome, Stage, Verdict
 
 
@@ -32,8 +33,27 @@ class Dossier:
         return any(isinstance(result, Verdict) and not result.passed for result in self.results.values())
 
     @property
+    def looks(self) -> dict[str, Measurement]:
+        """What a short benchmark said, by metric."""
+        found = self.results.get(SHORT, ())
+        return {} if isinstance(found, Verdict) else {m.name: m for m in found}
+
+    def behind(self, rival: Dossier, start: RunStarted) -> bool:
+        """Whether the rival's short look was better by as much as it takes, in every objective."""
+        share = next((step.hopeless for step in start.plan.steps if step.plugin == SHORT), None)
+        names = {axis.name for axis in start.objectives}
+        if share is None or not (names <= self.looks.keys() and names <= rival.looks.keys()):
+            return False
+        pairs = [
+            (axis.sign * rival.looks[axis.name].value, axis.sign * self.looks[axis.name].value)
+            for axis in start.objectives
+        ]
+        return all(theirs - own >= share * max(abs(own), abs(theirs)) > 0 for theirs, own in pairs)
+
+    @property
     def measured(self) -> list[Measurement]:
-        return [m for result in self.results.values() if not isinstance(result, Verdict) for m in result]
+        found = (result for name, result in self.results.items() if name != SHORT)
+        return [m for result in found if not isinstance(result, Verdict) for m in result]
 
     @property
     def latest(self) -> list[Measurement]:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from raysearch.jobs import SHORT
 from raysearch.seeds import stream
 from raysearch.steering import Command
 from raysearch.testing.advice import staffed
@@ -15,9 +16,37 @@ from raysearch.testing.world import FINAL, JUDGES, Odds
 from raysearch.types import Confirmation, Limits, Plan, Stage, Step
 
 POLICIES: Mapping[str, tuple[Mapping[str, object], ...]] = {
-    "evolve": ({}, {"islands": 3, "migration_every": 2, "stuck_after": 3}, {"frontier_bias": 0.2, "k_random": 3}),
-    "plain": ({}, {"max_rounds": 6, "max_attempts_per_issue": 1, "when_idle": "improve"}),
+    "evolve": (
+        {},
+        {"islands": 3, "migration_every": 2, "stuck_after": 3, "directions": False},
+        {"islands": 2, "migration_every": 3, "restless_after": 2, "stuck_after": 5, "recombine": 0.5},
+        {"restless_after": 1},
+        {"generational": True, "children_per_generation": 3, "restless_after": 2},
+        {"survival": "nsga2", "survivors": 4},
+        {"survival": "nsga3", "survivors": 4, "islands": 2},
+        {"recombine": 1.0, "descriptors": ["size"], "bins": 3, "restless_after": 3},
+        {"stop_after": 4, "stop_at": {"speed": 60.0, "size": 30.0}, "restless_after": 2},
+        {"frontier_bias": 0.2, "k_random": 3},
+    ),
+    "plain": ({}, {"max_rounds": 6, "max_attempts_per_issue": 1, "when_idle": "improve"}, {"stop_after": 3}),
     "agent": ({}, {"max_retries_per_round": 1, "lessons_max": 0, "plateau_after": 1}, {"inner_loop": "single-agent"}),
+    "profile-guided": (
+        {},
+        {"patience": 1, "unfocused": False},
+        {"patience": 2, "beam": 3, "repairs": 2, "share_min": 0.6},
+        {"patience": 1, "comeback": 1.0, "repairs": 0, "stop_after": 5},
+    ),
+    "portfolio": (
+        {"restless_after": 2},
+        {"loops": ["evolve", "agent", "best-of-n", "profile-guided"], "patience": 1, "plateau_after": 1},
+        {
+            "loops": ["wide", "plain", "chain"],
+            "loop": {"wide": {"use": "evolve", "islands": 3, "migration_every": 2, "stuck_after": 3}},
+            "exploration": 0.5,
+            "stop_after": 8,
+        },
+        {"loops": ["evolve", "agent"], "generational": True, "stop_at": {"speed": 60.0}},
+    ),
     "best-of-n": ({}, {"bootstrap_max_attempts": 1}),
     "chain": ({}, {"lessons_max": 1}),
 }
@@ -99,6 +128,8 @@ class Scenario:
 def _plan(rng: random.Random, seed: int) -> Plan:
     benchmarks = rng.choice((("both",), ("timing", "footprint"), ("footprint", "timing")))
     steps = [Step(Stage.JUDGE, name, timeout_s=20.0) for name in JUDGES[: rng.randint(1, len(JUDGES))]]
+    if (look := stream(seed, "short")).random() < 0.3:
+        steps.append(Step(Stage.BENCHMARK, SHORT, timeout_s=20.0, hopeless=look.choice((0.05, 0.2))))
     steps += [Step(Stage.BENCHMARK, name, timeout_s=20.0) for name in benchmarks]
     retries_max, confirmation = rng.randint(0, 3), _confirmation(rng)
     final = tuple(Step(Stage.JUDGE, name, timeout_s=20.0) for name in FINAL[: rng.randint(0, len(FINAL))])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from raysearch.consultation import Reply
 from raysearch.errors import EvaluatorFault, MutatorFault, SandboxFault
 from raysearch.facts import RunStarted
-from raysearch.jobs import Job, Result
+from raysearch.jobs import SHORT, Job, Result
 from raysearch.seeds import stream
 from raysearch.testing.advice import reply
 from raysearch.types import (
@@ -148,7 +148,8 @@ class World:
         heat = Measurement("heat", (float(x * y),), "W", "min")
         if rng.random() < self.odds.partial:
             return (heat,)
-        return {"timing": (speed, heat), "footprint": (size,), "both": (speed, size)}[job.plugin]
+        found = {"timing": (speed, heat), "footprint": (size,), "both": (speed, size), SHORT: (speed, size)}
+        return found[job.plugin]
 
     def _contested(self, job: Job, challenge: Challenge, rng: random.Random) -> Result:
         """Better where it truly is, mostly; what cannot be settled now and then stays so."""
