@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from raysearch.agents.interface import Permission
-from raysearch.board.outbox import FILINGS_MAX
 
 Line = Annotated[str, Field(max_length=4_000)]
 
@@ -94,7 +93,7 @@ class Assessment(ReplyForm):
     explanation: Line
     suspicious: Line = ""
     next: Line = ""
-    issues: Annotated[tuple[Issue, ...], Field(max_length=FILINGS_MAX)] = ()
+    issues: Annotated[tuple[Issue, ...], Field(max_length=20)] = ()
 
 
 class Lessons(ReplyForm):
