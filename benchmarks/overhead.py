@@ -6,8 +6,8 @@
 
 ``rates``       candidates a second and processor time each: inline and Ray, 1, 2 and 8 lanes, sandbox cold and warm
 ``flat``        one long run: the first candidates beside the last
-``efficiency``  8 benchmark workers whose every measurement takes 0.5 s: the share of their time that is used, with
-                mutators that take no time and with such that take 1 s
+``efficiency``  8 benchmark workers whose every measurement takes 0.5 s: the share of their time in which they measure,
+                in contests as well, with mutators that take no time and with such that take 1 s
 ``hostile``     ``rates`` again for programs that call os._exit, crash or hang for 0.3 s and are ended
 
 Every search is the production one, started by the command line as a user would, on programs of one small file, with a
@@ -32,7 +32,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from raysearch.facts import AttemptClosed, AttemptOpened, Measured
+from raysearch.facts import AttemptClosed, AttemptOpened, Compared, Measured
 from raysearch.ledger import read_journal
 from raysearch.process import clean_environment
 from raysearch.sandbox import Mount, Sandbox, cgroups, open_sandbox, warmed
@@ -152,8 +152,8 @@ class Searched:
     """Wall clock of each candidate's end, the seed's not among them, in order."""
     samples: list[tuple[float, float]] = field(default_factory=list)
     """Wall clock and processor time used up to then, by and by."""
-    measured_s: float = 0.0
-    """Sum of the measurements' own durations."""
+    measured: list[tuple[float, int]] = field(default_factory=list)
+    """Wall clock at which something measured was known, and how many runs of the benchmark that had taken."""
 
     def cpu_at_s(self, at_s: float) -> float:
         """Processor time used up to a moment, interpolated."""
@@ -223,7 +223,10 @@ def read(runs: Path, began_s: float, ended_s: float, samples: list[tuple[float, 
             case AttemptClosed(attempt) if attempt != SEED:
                 found.closed_s.append(entry.at_s)
             case Measured(attempt) if attempt != SEED:
-                found.measured_s += entry.fact.took_s
+                found.measured.append((entry.at_s, 1))
+            case Compared(_, _, contest) if contest.measurements and contest.rival_measurements:
+                sides = (contest.measurements, contest.rival_measurements)
+                found.measured.append((entry.at_s, sum(len(side[0].samples) for side in sides)))
     shutil.rmtree(folder)
     return found
 
@@ -324,12 +327,13 @@ def efficiency(folder: Path, count: int) -> None:
         config = lanes(width, mutators=mutators)
         found = search(target, folder / "runs", count, "--pool", "ray", config=config, mutator={"seconds": seconds})
         total = len(found.closed_s)
-        whole = total * measure_s / (width * (found.closed_s[-1] - found.opened_s[0]))
-        first, last = (
-            int(total * STEADY_FROM),
-            found.closed_s.index(max(s for s in found.closed_s if s <= found.opened_s[-1])),
-        )
-        steady = (last - first) * measure_s / (width * (found.closed_s[last] - found.closed_s[first]))
+
+        def used(since_s: float, until_s: float, found: Searched = found) -> float:
+            runs = sum(count for at_s, count in found.measured if since_s < at_s <= until_s)
+            return runs * measure_s / (width * (until_s - since_s))
+
+        whole = used(found.opened_s[0], found.closed_s[-1])
+        steady = used(found.closed_s[int(total * STEADY_FROM)], found.opened_s[-1])
         print(
             f"  mutators of {seconds:g} s, {mutators} of them: {steady:.3f} steady, {whole:.3f} from the first proposal"
             f" to the last answer of {total} candidates; the first after {found.closed_s[0] - found.began_s:.1f} s"
