@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -299,9 +300,10 @@ def test_out_of_space_stops_the_driver_and_leaves_the_run_resumable() -> None:
 
 
 def test_a_failure_prints_the_line_that_replays_it(capsys: pytest.CaptureFixture[str]) -> None:
-    report = simulate(7, "evolve", {"islands": 2})
-    assert report.replay_line.endswith("raysearch.testing.simulation --policy evolve --seed 7 --set islands=2")
-    arguments = report.replay_line.split()[3:]
+    report = simulate(7, "evolve", {"islands": 2, "survival": "nsga2", "stop_at": {"speed": 900.0}})
+    options = """--set islands=2 --set 'survival="nsga2"' --set 'stop_at={"speed": 900.0}'"""
+    assert report.replay_line.endswith(f"raysearch.testing.simulation --policy evolve --seed 7 {options}")
+    arguments = shlex.split(report.replay_line)[3:]
     assert main([*arguments, "--show"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == len(report.entries) + 1
@@ -309,6 +311,12 @@ def test_a_failure_prints_the_line_that_replays_it(capsys: pytest.CaptureFixture
     report.problems.append("1: something is wrong")
     with pytest.raises(AssertionError, match="--policy evolve --seed 7 --set islands=2"):
         report.check()
+
+
+def test_an_option_that_is_no_json_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--policy", "agent", "--seed", "3", "--set", "inner_loop=single-agent"]) == 0
+    told = simulate(3, "agent", {"inner_loop": "single-agent"})
+    assert f"{len(told.entries)} facts" in capsys.readouterr().out
 
 
 def test_simulations_are_rich_enough() -> None:

@@ -8,10 +8,13 @@ One number decides everything, so a failure is replayed by the line that its rep
 from __future__ import annotations
 
 import argparse
+import json
 import random
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -147,7 +150,7 @@ def simulate(
     problems = [*run.problems, *_checked(run, entries)]
     name = policy if isinstance(policy, str) else getattr(policy, "__name__", "policy")
     line = f"python -m raysearch.testing.simulation --policy {name} --seed {seed}"
-    line += "".join(f" --set {key}={value}" for key, value in (options or {}).items())
+    line += "".join(f" --set {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in (options or {}).items())
     counts = run.sessions[-1].state.counts if run.sessions else {}
     return Report(seed, name, problems, entries, len(run.sessions), counts, line)
 
@@ -156,11 +159,8 @@ def _maker(policy: str | Callable[[], Policy], options: Mapping[str, object]) ->
     if not isinstance(policy, str):
         return policy
 
-    def make() -> Policy:
-        made: Policy = load("policies", policy, options)  # type: ignore[assignment] # the loader checks its methods
-        return made
-
-    return make
+    fresh: Policy = load("policies", policy, options)  # type: ignore[assignment] # the loader checks its methods
+    return lambda: deepcopy(fresh)  # to look up what is installed takes longer than a short run
 
 
 @dataclass(slots=True)
@@ -354,11 +354,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--policy", default="evolve", help="name, package.module:Class or path/to/file.py:Class")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=1, help="how many, counting from --seed")
-    parser.add_argument("--set", action="append", default=[], metavar="OPTION=NUMBER", help="an option of the policy")
+    parser.add_argument("--set", action="append", default=[], metavar="OPTION=JSON", help="an option of the policy")
     parser.add_argument("--calm", action="store_true", help="one lane, one session, no faults")
     parser.add_argument("--show", action="store_true", help="print every fact")
     chosen = parser.parse_args(arguments)
-    options = {key: _number(value) for key, _, value in (pair.partition("=") for pair in chosen.set)}
+    options = {key: _value(value) for key, _, value in (pair.partition("=") for pair in chosen.set)}
     status = 0
     for seed in range(chosen.seed, chosen.seed + chosen.seeds):
         report = simulate(seed, chosen.policy, options, scenario=Scenario.calm(seed) if chosen.calm else None)
@@ -373,8 +373,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _number(text: str) -> float | int:
-    return float(text) if "." in text else int(text)
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 if __name__ == "__main__":
