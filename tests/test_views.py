@@ -16,6 +16,7 @@ from raysearch.codec import decode, encode
 from raysearch.errors import Invariant
 from raysearch.facts import AttemptClosed, SessionClosed
 from raysearch.state import State
+from raysearch.testing.simulation import simulate
 from raysearch.types import (
     SEED,
     AttemptId,
@@ -213,3 +214,24 @@ def test_an_impossible_journal_is_refused() -> None:
     journal.add(AttemptClosed(AttemptId(7), Outcome.REJECTED, "?"))
     with pytest.raises(Invariant, match="attempt 7"):
         views.fold(journal.entries)
+
+
+def test_the_frontier_shown_is_the_one_that_newcomers_must_beat() -> None:
+    moved = 0
+    for seed in range(40):
+        report = simulate(seed, "evolve")
+        if report.entries[0].fact.plan.confirmation is None:  # type: ignore[union-attr]
+            continue
+        state, shown = State(), views.Projection()
+        for entry in report.entries:
+            state.apply(entry)
+            shown.told(entry)
+        members = {number: member.measurements for number, member in state.members.candidates.items()}
+        assert {c.id: c.measurements for c in shown.skyline.members} == members
+        closed = {e.fact.candidate.id: e.fact.candidate for e in report.entries if admitted(e.fact)}  # type: ignore[union-attr]
+        moved += sum(closed[number].measurements != found for number, found in members.items())
+    assert moved > 5  # else nothing was measured anew
+
+
+def admitted(fact: object) -> bool:
+    return isinstance(fact, AttemptClosed) and fact.candidate is not None

@@ -164,10 +164,15 @@ class World:
             Comparison(axis.name, axis.goal, axis.unit, False, axis.sign * (a - b), None, None, 0.95, 8, 1.0, verdict)
             for axis, a, b in zip(OBJECTIVES, own, other, strict=True)
         )
-        speed, size = (
-            Measurement(o.name, (value,) * 4, o.unit, o.goal) for o, value in zip(OBJECTIVES, own, strict=True)
+        mood = rng.choice((0.0, 0.5))  # of the machine, in this minute
+        mine, theirs = (
+            tuple(
+                Measurement(o.name, (value + mood,) * 4, o.unit, o.goal)
+                for o, value in zip(OBJECTIVES, side, strict=True)
+            )
+            for side in (own, other)
         )
-        return Contest(verdict, comparisons, (speed, size), 8)
+        return Contest(verdict, comparisons, mine, 8, theirs)
 
     def _truth(self, commit: Commit) -> tuple[float, float]:
         x, y = self.programs[commit]

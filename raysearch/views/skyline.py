@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from raysearch.types import Candidate, CandidateId, Objective
+from raysearch.types import Candidate, CandidateId, Measurement, Objective
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,9 +56,8 @@ class Skyline:
         """Whether ``candidate`` is a member now; one whose place is not confirmed never is."""
         if not candidate.confirmed:
             return False
-        scores = candidate.scores
-        point = tuple(-axis.sign * scores.get(axis.name, math.nan) for axis in self._axes)
-        if not point or not all(map(math.isfinite, point)):
+        point = self._point(candidate)
+        if point is None:
             return False
         first = bisect_left(self._points, point[0], key=_primary)
         behind = bisect_right(self._points, point[0], lo=first, key=_primary)
@@ -67,6 +67,27 @@ class Skyline:
         self._replace(out, (point, candidate.id))
         self._members[candidate.id] = candidate
         return True
+
+    def remeasured(self, number: CandidateId, fresh: Sequence[Measurement]) -> None:
+        """Show ``fresh`` of a member, unless that makes it leave for another, or one for it (docs/measurement.md)."""
+        member = self._members.get(number)
+        if member is None or not fresh:
+            return
+        named = {m.name: m for m in fresh}
+        again = replace(member, measurements=tuple(named.get(m.name, m) for m in member.measurements))
+        point = self._point(again)
+        others = [other for other, whose in self._points if whose != number]
+        if point is None or any(_covers(other, point) or _covers(point, other) for other in others):
+            return
+        at = next(index for index, (_, whose) in enumerate(self._points) if whose == number)
+        self._replace([at], (point, number))
+        self._members[number] = again
+
+    def _point(self, candidate: Candidate) -> Point | None:
+        """None where an objective has no finite value, or there is none."""
+        scores = candidate.scores
+        point = tuple(-axis.sign * scores.get(axis.name, math.nan) for axis in self._axes)
+        return point if point and all(map(math.isfinite, point)) else None
 
     def _stepped(self, point: Point, first: int, behind: int) -> Sequence[int] | None:
         """Indices of the members that ``point`` dominates; None if one covers it."""
@@ -98,6 +119,10 @@ class Skyline:
             import numpy as np
 
             self._array = np.insert(np.delete(self._array, out, axis=0), at, pair[0], axis=0)
+
+
+def _covers(one: Point, other: Point) -> bool:
+    return all(a <= b for a, b in zip(one, other, strict=True))
 
 
 def _primary(pair: tuple[Point, CandidateId]) -> float:
