@@ -66,6 +66,8 @@ class Method:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
+RULES = "audit"
+"""The judge that reads programs and runs nothing: no work of the evaluators."""
 ADRIFT = {"frontier_bias": 0.0, "temperature": 1e9, "survivors": 0, "k_top": 0, "portfolio": "uniform"}
 METHODS: Mapping[str, Method] = {
     "random": Method(("tune",), "best-of-n", {"mutator.tune.fresh": 1.0}),
@@ -115,7 +117,7 @@ class Record:
         if isinstance(fact, RunStarted):
             self.objectives = fact.objectives
         elif isinstance(fact, Judged | Measured) and fact.attempt != SEED and fact.reused_from is None:
-            self.work += 1
+            self.work += not (isinstance(fact, Judged) and fact.judge == RULES)
             self.seconds += fact.took_s
         elif isinstance(fact, AttemptClosed):
             scores = fact.candidate.scores if fact.candidate is not None else {}

@@ -5,10 +5,10 @@ python benchmarks/policies.py --example circle-packing --policy chain --seeds 3
 python benchmarks/policies.py --report                   # the tables and the picture of what there is
 
 Three targets, ten seeds. Every policy gets the same two mutators, which need no model, each as likely; `loops` is a
-portfolio of policies, and the last row has what `raysearch run` does by itself, all mutators chosen by credit. Budgets
-are those of `equal_budget.py`: a number of candidates, or the evaluators' work that as many whole evaluations take, and
-runs are compared at either. As there, runs of one seed have the same inputs, and a finished run is one line of
-``--results`` that is not repeated.
+portfolio of policies, and the last row has what `raysearch run` does by itself, all mutators chosen by credit. The
+budget is a number of candidates. As in `equal_budget.py`, runs of one seed have the same inputs, and a finished run is
+one line of ``--results`` that is not repeated. Contests and what is run against cheating are off: they cost every
+policy the same, and the first objectives of these targets are deterministic.
 
 Each policy runs once more with a model as its third hand. The model is played (`model.py`): it is good, lazy, wrong or
 gone by lot, and has a price, so that these runs have equal budgets in dollars, questions included.
@@ -35,7 +35,6 @@ from equal_budget import (
     ahead,
     cell,
     compare,
-    curve,
     groups,
     interval,
     lightened,
@@ -112,24 +111,20 @@ def search(example: str, policy: str, number: int, candidates: int) -> Run:
             "run.seed": number,
             "run.outer_loop": chosen.policy,
             "run.mutators": list(chosen.mutators),
-            "limits.max_candidates": STRETCH * candidates,
+            "limits.max_candidates": candidates,
             "confirm.on": False,
             "audit.traced": False,
             "audit.holdout": False,
             **chosen.settings,
         }
-        dollars = policy.endswith(WITH_MODEL)
-        if dollars:
-            values |= {"limits.budget_usd": dollars_of(candidates)}
+        if policy.endswith(WITH_MODEL):
+            values |= {"limits.budget_usd": dollars_of(candidates), "limits.max_candidates": STRETCH * candidates}
         overrides = [Override(tuple(key.split(".")), value, "benchmark") for key, value in values.items()]
-
-        def used_up() -> str:
-            return "budget used up" if not dollars and min(len(record.rows), record.work // 2) >= candidates else ""
 
         def sink(_: object) -> Sink:
             return record
 
-        start(configure(None, overrides, known=known_names()), sink, used_up)
+        start(configure(None, overrides, known=known_names()), sink, lambda: "")
     if not record.seed:
         sys.exit(f"{example}: the seed program was not measured; `raysearch check examples/{example}` says why")
     return Run(example, policy, number, candidates, record.objectives, record.seed, tuple(record.rows))
@@ -151,23 +146,22 @@ def table(runs: Sequence[Run]) -> str:
     axis, candidates = runs[0].objectives[0], runs[0].candidates
     unit = f" ({axis.unit})" if axis.unit not in ("", "1") else ""
     found = {policy: [run for run in runs if run.method == policy] for policy in POLICIES}
-    gains = {name: {run.number: run.gain(run.at_work(2 * candidates)) for run in mine} for name, mine in found.items()}
+    gains = {name: {run.number: run.gain(run.at_candidates()) for run in mine} for name, mine in found.items()}
     lines = [
-        f"| policy | {axis.name}{unit}, {axis.goal} | gain | at equal work | candidates | ahead of {FLOOR}"
-        f" | gain with a model, for ${dollars_of(candidates):.2f} |",
-        "|---|---|---|---|---|---|---|",
+        f"| policy | {axis.name}{unit}, {axis.goal} | gain | ahead of {FLOOR}"
+        f" | with a model, for ${dollars_of(candidates):.2f}: gain | candidates |",
+        "|---|---|---|---|---|---|",
     ]
     for policy, mine in found.items():
-        bought = [run.gain(run.rows) for run in found.get(f"{policy}{WITH_MODEL}", ())]
+        bought = found.get(f"{policy}{WITH_MODEL}", [])
         if mine and policy in SINGLE:
             cells = [
                 policy,
                 cell([run.best(run.at_candidates()) for run in mine]),
-                cell([run.gain(run.at_candidates()) for run in mine]),
                 cell(list(gains[policy].values())),
-                f"{np.median([len(run.at_work(2 * candidates)) for run in mine]):g}",
                 "" if policy == FLOOR else ahead(gains[policy], gains[FLOOR]),
-                cell(bought) if bought else "",
+                cell([run.gain(run.rows) for run in bought]) if bought else "",
+                f"{np.median([len(run.rows) for run in bought]):g}" if bought else "",
             ]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -186,7 +180,7 @@ def report(runs: Sequence[Run]) -> str:
 
 
 def draw(runs: Sequence[Run], picture: Path) -> None:
-    """Median gain by evaluator runs, and at the right the intervals of the last medians; one panel a target."""
+    """Median gain by candidates, and at the right the intervals of the last medians; one panel a target."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -195,18 +189,19 @@ def draw(runs: Sequence[Run], picture: Path) -> None:
     shown = groups(runs)
     figure, axes = pyplot.subplots(1, len(shown), figsize=(5.5 * len(shown), 4.6), squeeze=False, layout="constrained")
     for panel, (example, candidates, group) in zip(axes.flat, shown, strict=True):
-        work = np.arange(2 * candidates + 1)
+        made = np.arange(candidates + 1)
         for place, policy in enumerate(SINGLE):
-            curves = np.array([curve(run, work) for run in group if run.method == policy])
+            mine = [run for run in group if run.method == policy]
+            curves = np.array([[run.gain(run.rows[:count]) for count in made] for run in mine])
             if not len(curves):
                 continue
             middle = np.median(curves, axis=0)
             low, high = interval(curves[:, -1])
             style = "--" if policy in ("best-of-n", "chain") else "-"
-            panel.plot(work, middle, style, color=f"C{place}", label=policy, drawstyle="steps-post")
-            aside, reach = work[-1] * (1.03 + 0.025 * place), [[max(middle[-1] - low, 0)], [max(high - middle[-1], 0)]]
+            panel.plot(made, middle, style, color=f"C{place}", label=policy, drawstyle="steps-post")
+            aside, reach = made[-1] * (1.03 + 0.025 * place), [[max(middle[-1] - low, 0)], [max(high - middle[-1], 0)]]
             panel.errorbar(aside, middle[-1], reach, fmt="o", markersize=4, capsize=3, color=f"C{place}")
-        panel.set(title=example, xlabel="evaluator runs (a whole evaluation is two)", ylabel="gain (the seed: 1)")
+        panel.set(title=example, xlabel="candidates", ylabel="gain (the seed: 1)")
         panel.grid(alpha=0.3)
     figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=3 * len(shown))
     picture.parent.mkdir(parents=True, exist_ok=True)
