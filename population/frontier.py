@@ -12,7 +12,8 @@ from itertools import compress
 import numpy as np
 import numpy.typing as npt
 
-from raysearch.types import Candidate, CandidateId, Objective
+from raysearch.facts import Compared
+from raysearch.types import SEED, Candidate, CandidateId, Objective
 
 Vector = tuple[float, ...]
 """One value per objective, in the objectives' order, each turned so that more is better."""
@@ -162,6 +163,12 @@ class Frontier:
         kept[at] = False
         self._drop(0, kept)
         self.insert(number, point)
+
+    def remeasured(self, fact: Compared) -> None:
+        """What is believed of a member is what it had in its last contest; one with a reference says nothing of it."""
+        named = {m.name: m.value for m in fact.contest.rival_measurements}
+        if not fact.reference and fact.attempt != SEED and all(o.name in named for o in self.objectives):
+            self.move(fact.rival, tuple(o.sign * named[o.name] for o in self.objectives))
 
     def _drop(self, first: int, kept: npt.NDArray[np.bool_]) -> None:
         """Of the members from index ``first`` on, leave those marked in ``kept``."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from raysearch.facts import AttemptClosed
+from raysearch.facts import AttemptClosed, Compared
 from raysearch.types import AttemptId
 
 
@@ -20,8 +20,8 @@ class Generation:
     """
 
     size: int
-    held: list[AttemptClosed] = field(default_factory=list)
-    """Ends that nobody has heard of yet."""
+    held: list[AttemptClosed | Compared] = field(default_factory=list)
+    """Ends that nobody has heard of yet, and contests since the first of them."""
     _opened: int = 0
     _open: set[AttemptId] = field(default_factory=set)
 
@@ -34,7 +34,14 @@ class Generation:
         self._opened += 1
         self._open.add(attempt)
 
-    def closed(self, fact: AttemptClosed) -> list[AttemptClosed]:
+    def compared(self, fact: Compared) -> list[Compared]:
+        """What is to be told now of a contest: its rival may be one that nobody has heard of yet."""
+        if not self.held:
+            return [fact]
+        self.held.append(fact)
+        return []
+
+    def closed(self, fact: AttemptClosed) -> list[AttemptClosed | Compared]:
         """What is to be told now that an attempt has closed: all that was held, or nothing."""
         self._open.discard(fact.attempt)
         self.held.append(fact)

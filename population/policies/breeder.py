@@ -164,12 +164,6 @@ class Breeder(ABC):
             case _:
                 pass  # progress within an attempt, or of the run: its end will tell
 
-    def _remeasured(self, fact: Compared) -> None:
-        """What is believed of a member of the frontier is what it had in its last contest."""
-        named = {m.name: m.value for m in fact.contest.rival_measurements}
-        if all(objective.name in named for objective in self._objectives):
-            self._frontier.move(fact.rival, tuple(o.sign * named[o.name] for o in self._objectives))
-
     def best(self, view: View) -> Sequence[CandidateId]:  # noqa: ARG002 - what was told is enough
         return self._frontier.members
 
@@ -266,6 +260,9 @@ class Breeder(ABC):
             self._progress.spent(fact.attempt, fact.verdict.usage.cost_usd)
         if fact.verdict.passed and NOTED in fact.verdict.conditions:
             self._notes[fact.attempt] = fact.verdict.feedback
+
+    def _remeasured(self, fact: Compared) -> None:
+        self._frontier.remeasured(fact)
 
     def _from_nothing(self, label: str, rng: random.Random) -> Proposal:
         brief = Brief(feedback=self._draft_reason, lessons=self._lessons_of(None, without=self._draft_reason))

@@ -16,12 +16,14 @@ from population.islands import SURVIVALS, TRIES, Breeding, Island
 from population.kinship import related
 from population.policies.breeder import Breeder
 from population.policies.options import check_choice, check_flag, check_names, check_number, check_whole
+from population.policies.standing import as_inspiration
 from population.recombination import task
 from raysearch.consultation import LESSONS_WRITER, Consultation
 from raysearch.errors import ConfigError, nearest
 from raysearch.facts import (
     AttemptClosed,
     AttemptOpened,
+    Compared,
     ConsultationOpened,
     Consulted,
     Fact,
@@ -30,7 +32,7 @@ from raysearch.facts import (
     Unanswered,
 )
 from raysearch.protocols import Ask, View
-from raysearch.types import SEED, AttemptId, Brief, Candidate, CandidateId, Inspiration, Outcome, Proposal
+from raysearch.types import SEED, AttemptId, Brief, Candidate, CandidateId, Outcome, Proposal
 
 ISLANDS_MAX = 10_000
 BIAS, BIAS_OF_SEVERAL = 0.7, 0.4
@@ -180,7 +182,9 @@ class Evolve(Breeder):
         for number, point in self._frontier.top(len(self._frontier)):
             frontier.insert(number, point)
         for fact in self._generation.held:
-            if fact.candidate is not None and fact.candidate.confirmed:
+            if isinstance(fact, Compared):
+                frontier.remeasured(fact)
+            elif fact.candidate is not None and fact.candidate.confirmed:
                 frontier.add(fact.candidate)
         return frontier.members
 
@@ -276,7 +280,7 @@ class Evolve(Breeder):
         company = [*parents[1:], *island.company(rng, self.k_top, self.k_random, parents)]
         brief = Brief(
             task=wanted,
-            inspirations=tuple(_inspiration(view, number) for number in company),
+            inspirations=tuple(as_inspiration(view.candidates[number]) for number in company),
             lessons=self._lessons_of(parent),
             memory=course.memory(),
             parents=self._parents_of(view, parents),
@@ -308,7 +312,11 @@ class Evolve(Breeder):
 
     def _close(self, fact: AttemptClosed) -> None:
         for told in [fact] if self._generation is None else self._generation.closed(fact):
-            super()._close(told)
+            super()._remeasured(told) if isinstance(told, Compared) else super()._close(told)
+
+    def _remeasured(self, fact: Compared) -> None:
+        for told in [fact] if self._generation is None else self._generation.compared(fact):
+            super()._remeasured(told)
 
     def _closed(self, fact: AttemptClosed, proposal: Proposal, point: Vector | None, /) -> None:
         super()._closed(fact, proposal, point)
@@ -375,9 +383,7 @@ class Evolve(Breeder):
 
     def _question(self, view: View) -> Consultation | None:
         """Where else to look, of the island that has waited longest for an improvement; one question at a time."""
-        if self._founder is None or self._asking is not None:
-            return None
-        if not (self.directions and self._advised and self._talkers):
+        if not (self.directions and self._advised and self._talkers and self._founder is not None) or self._asking:
             return None
         due = [island for island in self._islands if self._courses[island.label].due(island.plateaus)]
         if not due:
@@ -391,8 +397,3 @@ class Evolve(Breeder):
             frontier=self._beside((head,)),
         )
         return Consultation(LESSONS_WRITER, head, brief, island.label)
-
-
-def _inspiration(view: View, number: CandidateId) -> Inspiration:
-    candidate = view.candidates[number]
-    return Inspiration(number, candidate.commit, candidate.scores, candidate.summary)

@@ -113,9 +113,10 @@ class PortfolioOfLoops:
     """Each free lane goes to a loop that is drawn by its credit for what it costs; see `population.portfolio`.
 
     A loop asks as if it were alone, and is told what became of its own attempts and questions; the board of issues,
-    sessions and people's commands are everybody's. Of another loop's attempts it is told those candidates that entered
-    the run's frontier, from which it may go on. A lane that a loop has no use for goes to another one. In lineages the
-    loop's name comes first: ``evolve/island-1``. What a loop pays for questions counts against it as well.
+    sessions and people's commands are everybody's. Of another loop's attempts it is told of contests, and of those
+    candidates that entered the run's frontier, from which it may go on. A lane that a loop has no use for goes to
+    another one. In lineages the loop's name comes first: ``evolve/island-1``. What a loop pays for questions counts
+    against it as well.
 
     Options that are not below are given to every loop that has them.
 
@@ -208,6 +209,8 @@ class PortfolioOfLoops:
                 self._spent(fact.attempt, fact.usage.cost_usd)
             case AttemptClosed():
                 self._closed(fact)
+            case Compared():
+                self._frontier.remeasured(fact)
             case _:
                 pass
 
@@ -242,7 +245,10 @@ class PortfolioOfLoops:
                 owner, everybody = self._askers.get(fact.consultation, ""), False
             case JobFailed() if fact.consultation is not None:
                 owner, everybody = self._askers.get(fact.consultation, ""), False
-            case Mutated() | Judged() | Measured() | Compared() | JobFailed() | AttemptClosed():
+            case Compared():  # says something of the rival, too, which others may know
+                owner = self._owner(self._proposals.get(fact.attempt, Proposal()).lineage)
+                return [name for name, loop in self._loops.items() if name == owner or hasattr(loop, "meet")]
+            case Mutated() | Judged() | Measured() | JobFailed() | AttemptClosed():
                 proposal = self._proposals.get(fact.attempt, Proposal())
                 owner, everybody = self._owner(proposal.lineage), fact.attempt == SEED
             case _:

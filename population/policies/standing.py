@@ -36,6 +36,11 @@ def as_parent(candidate: Candidate, objectives: Sequence[Objective]) -> Inspirat
     return Inspiration(candidate.id, UNNAMED, scores, summary)
 
 
+def as_inspiration(candidate: Candidate) -> Inspiration:
+    """``candidate`` as the brief of another one's child tells of it."""
+    return Inspiration(candidate.id, candidate.commit, candidate.scores, candidate.summary)
+
+
 def after(shown: tuple[Inspiration, ...], frontier: Frontier, newcomer: CandidateId) -> tuple[Inspiration, ...]:
     """What to show of ``frontier`` once ``newcomer`` has entered it, ``shown`` being what was shown before.
 
