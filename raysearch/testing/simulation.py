@@ -315,7 +315,8 @@ def _unlike_replay(run: _Run, entries: Sequence[Entry]) -> Iterator[str]:
         try:
             for entry in entries[known : session.state.seq]:
                 state.apply(entry)
-                frontier.told(entry.fact)
+                if run.parts.whole_frontier:
+                    frontier.told(entry.fact)
         except AssertionError as error:
             yield f"a replay is refused: {error}"
             return
