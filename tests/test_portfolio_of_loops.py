@@ -10,7 +10,11 @@ from typing import ClassVar
 import pytest
 from component_world import ASKED, Components, run, shown
 from golden import same
+from population_world import ONE, World, candidate
 
+from population.policies import tasks
+from population.policies.agent import Agent
+from population.policies.plain import Plain
 from population.policies.portfolio import PortfolioOfLoops
 from raysearch.board import Action, Author, Filing
 from raysearch.consultation import PROFILER, Consultation
@@ -18,6 +22,7 @@ from raysearch.errors import ConfigError, PluginError
 from raysearch.facts import (
     AttemptClosed,
     AttemptOpened,
+    Compared,
     ConsultationOpened,
     Consulted,
     Entry,
@@ -30,7 +35,7 @@ from raysearch.facts import (
 from raysearch.protocols import Ask, View
 from raysearch.testing.conformance import PolicyConformance
 from raysearch.testing.simulation import simulate
-from raysearch.types import SEED, Brief, Candidate, CandidateId, Plan, Proposal, Stage, Step
+from raysearch.types import SEED, AttemptId, Brief, Candidate, CandidateId, Objective, Plan, Proposal, Stage, Step
 
 PLAN = Plan((Step(Stage.JUDGE, "accuracy"), Step(Stage.BENCHMARK, "benchmark")), consultants=ASKED, board=True)
 
@@ -148,7 +153,7 @@ def test_what_one_finds_another_hears_of() -> None:
     assert len(opened(entries)) == 12
 
 
-@pytest.mark.parametrize("listener", ["evolve", "profile-guided"])
+@pytest.mark.parametrize("listener", ["evolve", "profile-guided", "agent"])
 def test_a_loop_goes_on_from_what_another_found(listener: str) -> None:
     portfolio = PortfolioOfLoops(loops=["finder", listener], loop={"finder": {"use": HERE, "work": "sort takes"}})
     state, entries = run(portfolio, Components(), 60)
@@ -236,3 +241,62 @@ def test_options_reach_the_loops_that_have_them() -> None:
 def test_bad_options_are_named(options: dict[str, object], says: str) -> None:
     with pytest.raises((ConfigError, PluginError), match=says):
         PortfolioOfLoops(**options)  # type: ignore[arg-type] # that is the point
+
+
+# -- what a loop of one line makes of others' programs ------------------------------------------------------
+
+
+def test_an_agent_goes_over_between_rounds_if_another_is_ahead_beyond_the_noise() -> None:
+    axis = Objective("speed", noise=0.05, primary=True)
+    agent = Agent()
+    world = World(agent, (axis,)).start(speed=100.0)
+    world.bear("round-1", parents=(0,), speed=110.0)
+    assert world.ask()[0].parents == (1,)
+    agent.meet(candidate(50, speed=114.0))
+    assert world.ask()[0].parents == (1,), "within the noise"
+    under_way = world.propose(world.ask()[0])
+    agent.meet(candidate(51, speed=130.0))
+    agent.meet(candidate(52, speed=125.0))
+    world.reject(under_way, "no")
+    assert world.ask()[0].parents == (1,), "the round goes on as it began"
+    world.admit(world.propose(world.ask()[0]), speed=111.0)
+    world.candidates[AttemptId(51)] = candidate(51, speed=130.0)
+    assert world.ask()[0].parents == (51,)
+    world.admit(world.propose(world.ask()[0]), speed=131.0)
+    assert world.ask()[0].parents == (4,), "a child that is better than that"
+    agent.meet(candidate(60, speed=150.0))
+    world.candidates[AttemptId(60)] = candidate(60, speed=150.0)
+    assert world.ask()[0].parents == (60,), "no round is under way"
+
+
+def test_a_planner_is_told_of_a_program_that_no_round_made() -> None:
+    agent = Agent()
+    world = World(agent, ONE).start(speed=1.0)
+    world.bear("round-1", parents=(0,), speed=2.0)
+    said = "Another loop of this run has found candidate 9"
+    assert said not in tasks.plan(agent._book, AttemptId(1), "Round 2", 2, 0, "")
+    agent.meet(candidate(9, speed=5.0))
+    assert said in tasks.plan(agent._book, agent._head(), "Round 2", 2, 0, "")
+
+
+def test_plain_keeps_to_its_line_once_it_has_one() -> None:
+    plain = Plain()
+    World(plain, ONE).start("unseeded")
+    plain.meet(candidate(7, speed=1.0))
+    plain.meet(candidate(8, speed=9.0))
+    assert (plain._head, plain._standing) == (7, (1.0,))
+    assert list(plain._frontier.members) == [8]
+
+
+def test_contests_are_told_to_all_who_hear_of_others() -> None:
+    moved = 0
+    for seed in range(12):
+        portfolio, alone = (PortfolioOfLoops(loops=["evolve", "plain"]) for _ in "ab")
+        for entry in simulate(seed, "portfolio", {"loops": ["evolve", "plain"]}).entries:
+            portfolio.tell(entry.fact)
+            if not isinstance(entry.fact, Compared):
+                alone.tell(entry.fact)
+        frontiers = [loop._frontier.top(99) for loop in portfolio._loops.values()]  # type: ignore[attr-defined]
+        assert frontiers == [portfolio._frontier.top(99)] * 2
+        moved += frontiers[0] != alone._frontier.top(99)
+    assert moved

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from population.frontier import Vector
+from population.frontier import Vector, primary, vector
 from population.policies import tasks
 from population.policies.breeder import LESSON_CHARS, Breeder
 from population.policies.options import check_choice, check_flag, check_whole
@@ -35,7 +36,9 @@ class Agent(Breeder):
 
     Whom the run lacks, or who does not answer, is left out; without any of them the task is the target's objective.
     Nobody is consulted before there is a program. Work goes on from a child that is better than what it was made from
-    on the primary objective, or equal there and nowhere worse; the planner may go back to any earlier round.
+    on the primary objective, or equal there and nowhere worse; the planner may go back to any earlier round. Among the
+    loops of a portfolio it goes over, between rounds, to what another one has found if that is ahead of its own on the
+    primary objective, beyond the noise; the planner is told.
 
     Options
         max_rounds: rounds after which the run is done; None: no limit.
@@ -80,6 +83,8 @@ class Agent(Breeder):
     """Why this round's latest attempt was refused."""
     _noted: str = field(init=False, repr=False, default="")
     """What the latest mutation wished to remember."""
+    _offered: tuple[float, CandidateId] | None = field(init=False, repr=False, default=None)
+    """The best that other loops have found since this round began, by the primary objective's value."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -127,6 +132,13 @@ class Agent(Breeder):
     def meet(self, candidate: Candidate) -> None:
         super().meet(candidate)
         self._book.programs.setdefault(candidate.id, candidate)
+        point = vector(candidate, self._objectives)
+        if point is None:
+            return
+        self._offered = max(self._offered or (-math.inf, SEED), (point[primary(self._objectives)], candidate.id))
+        begun = self._book.rounds.get(self._round)
+        if begun is None or not (begun.asked or begun.tries):
+            self._go_over()
 
     def over(self, view: View | None = None) -> str:  # noqa: ARG002 - what was told is enough
         """Why there is nothing more to ask for, in words; empty as long as there is, or may be."""
@@ -255,3 +267,17 @@ class Agent(Breeder):
         self._tries = self._failures = 0
         self._failed_rounds = self._failed_rounds + 1 if failed else 0
         self._refused_last, self._feedback = None, ""
+        self._go_over()
+
+    def _go_over(self) -> None:
+        """To what another loop has found, if it is ahead: no task is set yet that is about another program."""
+        offered, self._offered = self._offered, None
+        head = self._book.programs.get(self._head())
+        old = None if head is None else vector(head, self._objectives)
+        if offered is None or old is None:
+            return
+        index, confirmation = primary(self._objectives), self._book.confirmation
+        axis, value = self._objectives[index], old[index]
+        floor = 0.0 if confirmation is None or axis.deterministic else confirmation.min_effect
+        if offered[0] - value > max(axis.noise, floor) * abs(value):
+            self._book.head = offered[1]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from population.frontier import Vector, primary
+from population.frontier import Vector, primary, vector
 from population.policies import assignments
 from population.policies.backlog import (
     ME,
@@ -43,7 +43,7 @@ from raysearch.facts import (
 )
 from raysearch.loads import LADDER, LoadLevel
 from raysearch.protocols import Ask, View
-from raysearch.types import SEED, AttemptId, Brief, CandidateId, Outcome, Proposal
+from raysearch.types import SEED, AttemptId, Brief, Candidate, CandidateId, Outcome, Proposal
 
 LINEAGE = "plain"
 IDLE = ("stop", "improve")
@@ -68,6 +68,9 @@ class Plain(Breeder):
     An attempt at an issue starts from the head. If it is admitted the issue is done and the head moves on, except that
     work on performance must not have made it slower; otherwise the next attempt repairs it. A round ends when no issue
     is open: then a performance evaluator looks at the head, and may file new ones. If none comes of it, that was all.
+
+    Among the loops of a portfolio it keeps to its line all the same: what the board calls done is in the head, and a
+    program of another line may lack it. Only where it has no program of its own yet it goes on from theirs.
 
     Options
         max_rounds: evaluations after which the run is done.
@@ -160,6 +163,12 @@ class Plain(Breeder):
                 self._target = fact.target
             case _:
                 pass
+
+    def meet(self, candidate: Candidate) -> None:
+        super().meet(candidate)
+        point = vector(candidate, self._objectives)
+        if self._head is None and point is not None:
+            self._head, self._standing = candidate.id, point
 
     def over(self, view: View | None = None) -> str:
         """Why there is nothing more to ask for, in words; empty as long as there is, or may be."""

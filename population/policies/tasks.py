@@ -59,6 +59,11 @@ def plan(book: Book, head: CandidateId, when: str, number: int, plateau_after: i
         f"Work goes on from {_named(head)} unless you name an earlier round to go back to. Rounds that left a program:"
         f" {where}.",
     ]
+    if head and all(round_.child is None or round_.child.id != head for round_ in book.rounds.values()):
+        parts.append(
+            f"Another loop of this run has found {_named(head)}, which is ahead of where the rounds had come to. What"
+            " they changed need not be in it."
+        )
     if complaint:
         parts.append(f"The task that you planned just now cannot be done: {complaint}. Plan it anew.")
     if note := plateau(book, plateau_after, number):
