@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from population.frontier import Vector, primary
+from raysearch.errors import ConfigError, nearest
 from raysearch.types import AttemptId, CandidateId, Objective
 
 HORIZON = 50
@@ -101,6 +102,8 @@ class Progress:
         return ""
 
 
-def unknown(at: Mapping[str, float], objectives: Sequence[Objective]) -> list[str]:
-    """Names of wanted values that are no objective's."""
-    return sorted(set(at) - {objective.name for objective in objectives})
+def check_known(policy: str, at: Mapping[str, float], objectives: Sequence[Objective]) -> None:
+    """Raise ConfigError for the name of a wanted value that is no objective's."""
+    names = [objective.name for objective in objectives]
+    for name in sorted(set(at) - set(names)):
+        raise ConfigError(f"policy {policy}: stop_at: no objective is called {name!r}.{nearest(name, names)}")

@@ -12,8 +12,8 @@ from population.frontier import Frontier, Vector, vector
 from population.policies.options import check_choice, check_names, check_number, check_values, check_whole
 from population.policies.standing import after, as_parent
 from population.portfolio import Portfolio
-from population.stopping import Progress, StopRules, unknown
-from raysearch.errors import ConfigError, nearest
+from population.stopping import Progress, StopRules, check_known
+from raysearch.errors import ConfigError
 from raysearch.facts import AttemptClosed, AttemptOpened, Compared, Fact, JobFailed, Judged, Mutated, RunStarted
 from raysearch.protocols import Ask, View
 from raysearch.types import (
@@ -167,6 +167,10 @@ class Breeder(ABC):
     def best(self, view: View) -> Sequence[CandidateId]:  # noqa: ARG002 - what was told is enough
         return self._frontier.members
 
+    def suits(self, objectives: Sequence[Objective]) -> None:
+        """Raise ConfigError where an option names an objective that there is not; asked before a run is begun."""
+        check_known(self.name, self.stop_at, objectives)
+
     def meet(self, candidate: Candidate) -> None:
         """Another policy, which shares the run with this one, found ``candidate``: one may go on from it."""
         point = vector(candidate, self._objectives)
@@ -190,10 +194,9 @@ class Breeder(ABC):
     # -- shared with policies -----------------------------------------------------------------------------
 
     def _stopped(self) -> bool:
-        """Whether a stop rule says that it is enough. Raises ConfigError for a rule about no objective."""
-        for name in unknown(self.stop_at, self._objectives) if self._objectives else ():
-            known = nearest(name, (objective.name for objective in self._objectives))
-            raise ConfigError(f"policy {self.name}: stop_at: no objective is called {name!r}.{known}")
+        """Whether a stop rule says that it is enough. Raises as `suits` does."""
+        if self._objectives:
+            self.suits(self._objectives)
         return bool(self._progress.reason())
 
     def _bred(self, view: View, slots: int, rng: random.Random) -> list[Proposal]:

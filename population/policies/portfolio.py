@@ -11,7 +11,7 @@ from typing import ClassVar, cast
 from population.frontier import Frontier, Vector, vector
 from population.policies.options import check_names, check_number, check_values, check_whole
 from population.portfolio import Portfolio
-from population.stopping import Progress, StopRules, unknown
+from population.stopping import Progress, StopRules, check_known
 from raysearch.board.board import Board
 from raysearch.board.types import Filing
 from raysearch.consultation import Consultation
@@ -171,9 +171,8 @@ class PortfolioOfLoops:
     # -- Policy -------------------------------------------------------------------------------------------
 
     def ask(self, view: View, slots: int, rng: random.Random) -> Sequence[Ask]:
-        for wanted in unknown(self._progress.rules.at, self._objectives) if self._objectives else ():
-            known = nearest(wanted, (objective.name for objective in self._objectives))
-            raise ConfigError(f"policy {self.name}: stop_at: no objective is called {wanted!r}.{known}")
+        if self._objectives:
+            check_known(self.name, self._progress.rules.at, self._objectives)
         if slots < 1 or self._progress.reason():
             return []
         names, asked = list(self._loops), list[Ask]()
@@ -216,6 +215,14 @@ class PortfolioOfLoops:
 
     def best(self, view: View) -> Sequence[CandidateId]:  # noqa: ARG002 - what was told is enough
         return self._frontier.members
+
+    def suits(self, objectives: Sequence[Objective]) -> None:
+        """Raise ConfigError where an option of it, or of one of its loops, names an objective that there is not."""
+        check_known(self.name, self._progress.rules.at, objectives)
+        for loop in self._loops.values():
+            suits = getattr(loop, "suits", None)
+            if suits is not None:
+                suits(objectives)
 
     def over(self, view: View) -> str:
         """Why no loop has more to ask for, in words; empty as long as one has, or may have."""

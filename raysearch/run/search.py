@@ -20,7 +20,7 @@ from raysearch.config.targets import load_target
 from raysearch.devices import Leasing
 from raysearch.devices.leases import on_cpus
 from raysearch.engine import Engine
-from raysearch.errors import LedgerError, RepositoryError, RunError, TargetError, boundary
+from raysearch.errors import LedgerError, PluginError, RepositoryError, RunError, TargetError, UserError, boundary
 from raysearch.facts import RunStarted, SessionOpened
 from raysearch.inbox import Inbox
 from raysearch.jobs import SHORT
@@ -130,7 +130,7 @@ def drive(
         if search.push_to:  # leaves last but for the lock: a slow network keeps no worker alive
             stack.enter_context(courier(folder, search.push_to))
         target = load_target(folder.target)
-        policy = cast(Policy, load("policies", search.policy.reference, search.policy.options, offers=search.offers))
+        policy = policy_of(search, target)
         sandbox = open_sandbox(search.sandbox, run=folder.identity).name  # proved here, before workers start
         agents.require_at_hand(
             [*search.plugins.values(), *search.consultants.values()],
@@ -159,6 +159,24 @@ def drive(
         state = engine.run(start, session)
         repository.pack_refs()
         return state
+
+
+def policy_of(search: Search, target: Target) -> Policy:
+    """The search's policy, new. One that has a method ``suits(objectives)`` is asked whether its options go with them.
+
+    Raises UserError.
+    """
+    policy = cast(Policy, load("policies", search.policy.reference, search.policy.options, offers=search.offers))
+    suits = getattr(policy, "suits", None)
+    if suits is not None:
+        try:
+            suits(target.objectives)
+        except UserError:
+            raise
+        except Exception as error:
+            told = f"policy {search.policy.name}: suits(): {type(error).__name__}: {error}"
+            raise PluginError(told) from error
+    return policy
 
 
 def create(folder: RunFolder, target: Target) -> None:

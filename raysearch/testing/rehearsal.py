@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import cast
 
 from raysearch.engine import Engine
 from raysearch.facts import Entry, SessionOpened
 from raysearch.jobs import Job, Ticket
-from raysearch.plugins import load
 from raysearch.pools.inline import InlinePool
-from raysearch.protocols import Answer, Policy, Pool
+from raysearch.protocols import Answer, Pool
 from raysearch.run.rehearsal import Assumptions, Imagined
-from raysearch.run.search import Search
+from raysearch.run.search import Search, policy_of
 from raysearch.seeds import stream
 from raysearch.target import Target
 from raysearch.testing.simulated import FakeClock, SimDisk, SimPool, Span, answered
@@ -92,7 +90,7 @@ class Outlook:
 
 def rehearse(search: Search, target: Target, assumed: Assumptions) -> Outlook:
     """Drive the imagined run to its end. Deterministic. Raises PluginError for a policy that cannot be made."""
-    policy = cast(Policy, load("policies", search.policy.reference, search.policy.options, offers=search.offers))
+    policy = policy_of(search, target)
     clock, world, limits = FakeClock(), Imagined(assumed, target, search), search.limits
     endless = limits.attempts_max is None and limits.run_s is None and (not limits.cost_usd or not assumed.mutate_usd)
     most, told = (ATTEMPTS_MAX, UNLIMITED) if endless else (REHEARSED_MAX, CUT)
