@@ -110,3 +110,10 @@ def test_check_tries_it(tmp_path: Path, call: Call) -> None:  # noqa: F811
     made(tmp_path / "toy")
     called = call("check", "toy", "--repeats", "1")
     assert "short benchmark" in called.out + called.err
+
+
+def test_a_rehearsal_takes_it_for_short(tmp_path: Path, call: Call) -> None:  # noqa: F811
+    made(tmp_path / "toy", RULES.replace("short_timeout_s = 20", "timeout_s = 100\nshort_timeout_s = 20"))
+    words = ("--mutator", f"{__file__}:Recite", "--lanes", "1", "--max-candidates", "5", "--seed", "1", "--json")
+    found = call("rehearse", "toy", *words).object
+    assert (found["admitted"] + found["rejected"], found["failed"]) == (5, 0)

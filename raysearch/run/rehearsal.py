@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from raysearch.consultation import Decision, Reply, Task
 from raysearch.errors import MutatorFault
 from raysearch.facts import AttemptClosed, Entry, JobFailed, Judged, Measured, Mutated, RunStarted
-from raysearch.jobs import Job, Result
+from raysearch.jobs import SHORT, Job, Result
 from raysearch.profile import Finding, Profile
 from raysearch.run.search import Search, plan_of
 from raysearch.seeds import stream
@@ -28,6 +28,10 @@ ADMITTED = 0.5
 """Share of attempts that pass, where nothing else is known."""
 STEP = 0.05
 """How far a child's values are from its parent's: the standard deviation of their ratio."""
+
+
+SHORT_SHARE = 0.1
+"""How long a short benchmark takes, as a share of the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +73,13 @@ def learned(entries: Iterable[Entry], run: str) -> Assumptions:
         fact = entry.fact
         match fact:
             case RunStarted():
-                measures = {step.plugin for step in fact.plan.steps if step.stage is Stage.BENCHMARK}
+                measures = {step.plugin for step in fact.plan.steps if step.stage is Stage.BENCHMARK} - {SHORT}
             case Mutated(attempt) if attempt != SEED:
                 took[Stage.MUTATE].append(fact.took_s)
                 costs.append(fact.change.mutation.usage.cost_usd)
             case Judged(_, judge) if fact.reused_from is None:
                 took[Stage.BENCHMARK if judge in measures else Stage.JUDGE].append(fact.took_s)
-            case Measured() if fact.reused_from is None:
+            case Measured(_, benchmark) if fact.reused_from is None and benchmark != SHORT:
                 took[Stage.BENCHMARK].append(fact.took_s)
             case JobFailed(_, Stage.MUTATE, consultation=None):
                 outcomes["broken"] += 1
@@ -133,7 +137,8 @@ class Imagined:
 
     def lasts_s(self, job: Job) -> float:
         """How long a worker takes for a job."""
-        return self.assumed.durations[job.stage].draw(self._rng("lasts", job))
+        share = SHORT_SHARE if job.plugin == SHORT else 1.0
+        return share * self.assumed.durations[job.stage].draw(self._rng("lasts", job))
 
     def perform(self, job: Job) -> Result:
         """Raises MutatorFault as often as is assumed."""
