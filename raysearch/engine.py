@@ -309,13 +309,21 @@ class Engine:
                 try:
                     check(Steered(command))
                 except CodecError as error:
-                    self.steering.answer(name, Receipt(False, f"no journal can hold it: {error}"))
+                    self._reply(name, Receipt(False, f"no journal can hold it: {error}"))
                     continue
                 self._record(Steered(command))
                 if paused and not self.state.helm.paused:
                     self._go_on()
-                self.steering.answer(name, self.state.helm.receipts[command.id])
+                self._reply(name, self.state.helm.receipts[command.id])
         except OSError as error:  # what was sent stays where it is, for the next time or the next driver
+            log.warning("the inbox cannot be used: %s", error)
+
+    def _reply(self, name: str, receipt: Receipt) -> None:
+        """Answer one command; if that fails, those that came with it are carried out all the same."""
+        assert self.steering is not None
+        try:
+            self.steering.answer(name, receipt)
+        except OSError as error:
             log.warning("the inbox cannot be used: %s", error)
 
     def _record(self, fact: Fact) -> None:

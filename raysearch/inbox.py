@@ -150,8 +150,8 @@ class Inbox:
                 if isinstance(command, str):
                     self._set_aside(name, command)
                 else:
-                    self._in_hand.add(name)
                     found.append((name, command))
+        self._in_hand.update(name for name, _ in found)  # not before: what stops this half-way loses nothing
         return found
 
     def answer(self, name: str, receipt: Receipt) -> None:

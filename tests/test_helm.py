@@ -23,7 +23,7 @@ from raysearch.plugins import load
 from raysearch.protocols import Policy, View
 from raysearch.sinks.progress import Progress
 from raysearch.state import State
-from raysearch.steering import Command, Steer
+from raysearch.steering import Command, Receipt, Steer
 from raysearch.testing.audit import audit
 from raysearch.testing.people import SimInbox
 from raysearch.testing.simulated import FakeClock, Mishap, PowerCut, SimDisk, SimPool
@@ -97,6 +97,20 @@ def test_a_limit_ends_a_paused_run() -> None:
     run = Run()
     state = run.drive((5, Command(Steer.PAUSE)), limits=Limits(2, 1000, run_s=30.0, drain_s=1.0))
     assert state.ended == "time budget of 30 s"
+    run.sound()
+
+
+def test_an_answer_that_cannot_be_written_keeps_nothing_else_from_being_done() -> None:
+    class Unwritable(SimInbox):
+        def answer(self, name: str, receipt: Receipt) -> None:
+            if name == "0001" and "0002" not in self.answers:
+                raise OSError("no space left on device")
+            super().answer(name, receipt)
+
+    run = Run(inbox=Unwritable(random.Random(0)))
+    state = run.drive((5, Command(Steer.PAUSE)), (5, Command(Steer.UNPAUSE)))
+    assert state.ended == "12 candidates"
+    assert len(run.of(Steered)) == len(run.inbox.answers) == 2
     run.sound()
 
 

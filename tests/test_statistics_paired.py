@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from raysearch.statistics.claims import Claim, Incomparable, claim
 from raysearch.statistics.duel import Comparison, Duel, orders
-from raysearch.statistics.paired import WEIGHTS, ExactTest, PairedTest
+from raysearch.statistics.paired import VAIN_AFTER, WEIGHTS, ExactTest, PairedTest
 from raysearch.types import Objective
 
 SPEED = Claim("speed", "max", "1/s", 0.03)
@@ -349,3 +349,18 @@ def test_claims_follow_the_record() -> None:
         claim(objective, [math.nan])
     with pytest.raises(ValueError, match="must be 0 or more"):
         Claim("x", min_effect=-1.0)
+
+
+def test_a_duel_that_cannot_be_settled_ends_before_its_last_pair_and_others_do_not() -> None:
+    def pairs_of(noise: float, gain: float) -> tuple[str, int]:
+        duel, rng = Duel([TIME], pairs_max=400), random.Random(5)
+        while not duel.settled():
+            a, b = (math.exp(rng.gauss(0, noise)) for _ in range(2))
+            duel.add({TIME.name: a / (1 + gain)}, {TIME.name: b}, rng.random() < 0.5)
+        return duel.verdict(), duel.pairs
+
+    said, pairs = pairs_of(1.0, 0.0)  # a gain of 2 % in noise of 100 %
+    assert said == "unsettled"
+    assert VAIN_AFTER <= pairs < 300
+    assert pairs_of(0.02, 0.0)[0] == "no_worthwhile_gain"
+    assert pairs_of(1.0, 4.0)[0] == "better"

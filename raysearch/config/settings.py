@@ -159,8 +159,8 @@ class ConfirmTable(Table):
     """``e-lond``: share of all places that may be false; ``fixed``: chance that an equal program gets one."""
     control: Literal["e-lond", "fixed"] = "e-lond"
     pairs_max: Annotated[int, Field(ge=3, le=1_000_000)] = 500
-    time_s: Seconds = 600.0
-    """No pair of a contest is begun after so long."""
+    time_s: Seconds | None = None
+    """No pair of a contest is begun after so long. Not given: ten minutes, or a tenth of the time for the run."""
     rivals_max: Annotated[int, Field(ge=1, le=1000)] = 3
     """Members that a candidate meets at most."""
     margin: Annotated[Finite, Field(ge=0, le=100)] = 2.0

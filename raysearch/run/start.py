@@ -32,6 +32,8 @@ from raysearch.types import Confirmation, Limits, Stage, Step
 
 CHILDREN_PER_GENERATION = 2
 """Where ``max_generations`` is given alone."""
+CONTEST_S, CONTEST_SHARE = 600.0, 0.1
+"""How long a contest may take where nothing is said: so many seconds, or this share of the run's time."""
 
 SinkFor = Callable[[RunFolder], Sink]
 
@@ -190,6 +192,9 @@ def _gates(chosen: Sequence[Choice]) -> tuple[Step, ...]:
 
 def _confirmation(settings: Settings) -> Confirmation | None:
     table = settings.confirm.model_dump()
+    if table["time_s"] is None:
+        budget_s = settings.limits.budget_time_s
+        table["time_s"] = CONTEST_S if budget_s is None else min(CONTEST_S, CONTEST_SHARE * budget_s)
     return Confirmation(**table) if table.pop("on") else None
 
 

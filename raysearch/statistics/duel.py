@@ -99,8 +99,13 @@ class Duel:
         return "worse" if "worse" in found else "no_worthwhile_gain"
 
     def settled(self, alpha: float = 0.01, miss: float = MISS) -> bool:
-        """Whether to stop: there is a verdict, or there are as many pairs as there may be."""
-        return self.pairs >= self.pairs_max or self.verdict(alpha, miss) != "unsettled"
+        """Whether to stop: there is a verdict, or none to be had with as many pairs as there may be."""
+        return self.pairs >= self.pairs_max or self.verdict(alpha, miss) != "unsettled" or self._vain(alpha, miss)
+
+    def _vain(self, alpha: float, miss: float) -> bool:
+        share, left = alpha / len(self._tests), self.pairs_max - self.pairs
+        open_ones = [test for test in self._tests.values() if test.verdict(share, miss) == "unsettled"]
+        return all(test.vain(share, miss, left) for test in open_ones)
 
     def evidence(self) -> float:
         """That it is better somewhere: the mean of the objectives' e-values, itself one."""

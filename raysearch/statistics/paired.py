@@ -51,6 +51,9 @@ TINY = 0.1
 """The smallest gain over the spread where any gain is worth claiming."""
 MISS = 0.03
 """Chance that a gain just worth claiming is given up."""
+TINIEST = sys.float_info.min
+VAIN_AFTER = 20
+"""Bets before what is to come is foretold."""
 ALONE_AFTER = 2
 """So many values of both programs before one run alone may tell which it is of."""
 
@@ -206,6 +209,24 @@ class PairedTest:
             return "no_worthwhile_gain"
         return "better" if self.e_better >= 1 / alpha else "unsettled"
 
+    def vain(self, alpha: float, miss: float, left: int) -> bool:
+        """Whether ``left`` more pairs will hardly settle it, as far as those before tell.
+
+        A bet of the right slope gains half the squared ratio of gap and spread at best, in logarithms. The gap is taken
+        to be as large, and then as small, as two of its standard errors allow. Stopping early adds no error of the
+        first kind (stochastic curtailment: Lan, Simon and Halperin 1982).
+        """
+        if len(self._bets) < VAIN_AFTER or self._spread.size <= 0 or not self.claim.threshold > 0:
+            return False
+        gaps = sorted(gap for gap, _ in self._bets)
+        cut, size = len(gaps) // 5, self._spread.size
+        middle, doubt = mean_gap(gaps[cut : len(gaps) - cut]), 2 * size / math.sqrt(len(gaps))
+        ways = (
+            (middle + doubt, math.log(1 / alpha) - math.log(max(self.e_better, TINIEST))),
+            (self.claim.threshold - (middle - doubt), math.log(1 / miss) - math.log(max(self.e_futile, TINIEST))),
+        )
+        return all(gap <= 0 or left * (gap / size) ** 2 / 2 < needed for gap, needed in ways)
+
 
 class ExactTest:
     """`PairedTest` for a claim that is declared deterministic: the first pair settles it, any further must agree."""
@@ -265,6 +286,10 @@ class ExactTest:
     def e_futile(self) -> float:
         """The largest float where there is no gain, or one too small; 0 where it is large enough, 1 without pairs."""
         return certain(self._gap <= 0 or self._gap < self.claim.threshold, self.pairs)
+
+    def vain(self, alpha: float, miss: float, left: int) -> bool:  # noqa: ARG002 - as `PairedTest`
+        """Never."""
+        return False
 
     @property
     def effect(self) -> float:

@@ -50,8 +50,8 @@ class SimInbox:
             if name in recorded:
                 self.answer(name, recorded[name])
             elif name not in self._in_hand:
-                self._in_hand.add(name)
                 found.append((name, self.taken[name]))
+        self._in_hand.update(name for name, _ in found)
         return found
 
     def answer(self, name: str, receipt: Receipt) -> None:
