@@ -284,8 +284,8 @@ class Policy(Protocol):
     of issues takes none. An empty answer means: wait. Empty with nothing under way means: done. The engine opens
     attempt 0 for a seeded target by itself and asks nothing before that has closed.
 
-    A policy may have methods ``over(view) -> str``: why it has no more to ask; ``suits(objectives)``, called before a run
-    begins, which raises ConfigError where its options do not go with the target's objectives; and, to be one of a
+    A policy may have methods ``over(view) -> str``: why it has no more to ask; ``suits(objectives)``, called before a
+    run begins, which raises ConfigError where its options do not go with the target's objectives; and, to be one of a
     portfolio, ``meet(candidate)``, which tells it of what others have found.
     """
 
