@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 from population_world import World
 
 from population.policies.evolve import Evolve
+from raysearch.cli.text import run_page
 from raysearch.facts import AttemptClosed, AttemptOpened, Entry
 from raysearch.testing.scenario import Scenario
 from raysearch.testing.simulation import simulate
 from raysearch.types import SEED, AttemptId, Limits, Outcome, Proposal
+from raysearch.views import fold
+from raysearch.views.documents import summary
 from raysearch.views.staleness import Staleness, staleness
 
 
@@ -79,3 +82,13 @@ def test_one_lane_misses_nothing() -> None:
     found = staleness(report.entries)
     assert found.children > 20
     assert found.most == 0
+
+
+def test_a_run_s_page_and_state_say_what_children_missed() -> None:
+    alone, many = (fold(simulate(seed, "evolve").entries) for seed in (2, 3))
+    for run in (alone, many):
+        row = summary(run)["staleness"]
+        assert row["children"] == run.staleness.children
+        assert row["most"] == run.staleness.most
+        assert ("\nstaleness  a child missed " in run_page(run, "here", "over")) == (run.staleness.most > 0)
+    assert max(alone.staleness.most, many.staleness.most) > 0

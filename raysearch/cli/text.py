@@ -77,6 +77,7 @@ def run_page(run: Projection, where: str, standing: str, rows_max: int = 20) -> 
         line("state", standing),
         line("attempts", f"{run.attempts}: {ends}; {len(run.traces)} under way"),
         *_board(run),
+        *_missed(run),
         line("spent", f"{duration(run.run_s)}, {_money(run.cost_usd)}; budget {budget(run.limits)}"),
         "",
         f"frontier: {len(run.skyline)}{more}",
@@ -90,6 +91,15 @@ def run_page(run: Projection, where: str, standing: str, rows_max: int = 20) -> 
     if run.recent:
         parts += ["", "closed last", _recent(run)]
     return "\n".join(parts)
+
+
+def _missed(run: Projection) -> list[str]:
+    """What many at once cost: children of parents that were not the newest."""
+    found = run.staleness
+    if not found.most:
+        return []
+    told = f"a child missed {found.mean:.1f} candidates that came while it was made, {found.most} at most"
+    return [line("staleness", told)]
 
 
 def _board(run: Projection) -> list[str]:

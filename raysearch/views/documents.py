@@ -45,6 +45,12 @@ def summary(run: Projection, best: Candidate | None = None) -> Row:
         "gain": gain(run),
         "gain_per_usd": per_dollar(gain(run), run.cost_usd),
         "spending": run.spending.rows(),
+        "staleness": {
+            "children": run.staleness.children,
+            "mean": round(run.staleness.mean, 3),
+            "p95": run.staleness.quantile(0.95),
+            "most": run.staleness.most,
+        },
     }
 
 

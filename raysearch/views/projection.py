@@ -36,6 +36,7 @@ from raysearch.views.rounds import Book
 from raysearch.views.rows import Row, milestone_row, opened, population_row, round_row, usage_row
 from raysearch.views.skyline import Skyline
 from raysearch.views.spending import Spending, improvement, primary_of, used, whose
+from raysearch.views.staleness import Staleness
 
 MILESTONES_MAX = 200
 SEED_NAME = "seed program"
@@ -85,6 +86,8 @@ class Projection:
     skyline: Skyline = field(default_factory=lambda: Skyline(()))
     beside: Beside = field(default_factory=Beside)
     """Candidates and the seed or baselines that they met."""
+    staleness: Staleness = field(default_factory=Staleness)
+    """What children missed."""
     recent: deque[Row] = field(default_factory=lambda: deque(maxlen=20))
     """`round_row` of the attempts that closed last, newest last."""
     milestones: deque[Row] = field(default_factory=lambda: deque(maxlen=MILESTONES_MAX))
@@ -114,6 +117,7 @@ class Projection:
         self.seq, self.at_s, self.run_s = entry.seq, entry.at_s, max(self.run_s, entry.run_s)
         heard(entry, self.helm, self.board)
         self.beside.told(fact)
+        self.staleness.told(fact)
         self.book.told(fact)
         match fact:
             case RunStarted():
