@@ -91,16 +91,27 @@ class Driver:
         return dict(json.loads(out.splitlines()[-1]))
 
 
-def kill_at_random(driver: Driver, kills: int, seed: int, strike: Callable[[Driver], None]) -> None:
-    """``strike`` at random moments of a run's life; resume each time; then let it end."""
+def kill_at_random(
+    driver: Driver,
+    kills: int,
+    seed: int,
+    strike: Callable[[Driver], None],
+    lines_max: int = 6,
+    rest_s: float = 0.1,
+) -> None:
+    """``strike`` at random moments of a run's life; resume each time; then let it end.
+
+    Each moment comes ``lines_max`` lines of the journal after the one before at most, and then ``rest_s`` at most: less
+    of both for runs that are short.
+    """
     rng = random.Random(seed)
     struck = 0
     driver.start()
     while struck < kills:
-        goal = driver.lines() + rng.randint(1, 6)
+        goal = driver.lines() + rng.randint(1, lines_max)
         if not driver.wait_for(lambda goal=goal: driver.lines() >= goal):  # type: ignore[misc]
             break
-        time.sleep(rng.random() * 0.1)
+        time.sleep(rng.random() * rest_s)
         strike(driver)
         struck += 1
         if driver.process is not None and driver.process.poll() is not None:

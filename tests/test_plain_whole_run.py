@@ -45,7 +45,7 @@ def test_killed_twenty_times_it_tells_the_same_story(tmp_path: Path, monkeypatch
     whole, killed = driver(tmp_path / "whole"), driver(tmp_path / "killed")
     whole.start()
     whole.finish()
-    kill_at_random(killed, kills=20, seed=4, strike=sigkill)
+    kill_at_random(killed, kills=20, seed=4, strike=sigkill, lines_max=3, rest_s=0.03)
     killed.finish()
     entries = killed.entries()
     assert story(entries) == story(whole.entries())
