@@ -224,7 +224,7 @@ def read(runs: Path, began_s: float, ended_s: float, samples: list[tuple[float, 
                 found.closed_s.append(entry.at_s)
             case Measured(attempt) if attempt != SEED:
                 found.measured.append((entry.at_s, 1))
-            case Compared(_, _, contest) if contest.measurements and contest.rival_measurements:
+            case Compared(contest=contest) if contest.measurements and contest.rival_measurements:
                 sides = (contest.measurements, contest.rival_measurements)
                 found.measured.append((entry.at_s, sum(len(side[0].samples) for side in sides)))
     shutil.rmtree(folder)
