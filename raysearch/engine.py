@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.5
 """How often a silent pool lets the driver look at stop requests and limits."""
+INSTANT_S = 0.001
+"""What the journal's clock tells apart."""
 HEED_S = 0.2
 """How often people's commands are looked for."""
 FILED_MAX, ASKED_MAX = 10_000, 100
@@ -138,7 +140,7 @@ class Engine:
         if not self.state.busy and (limit or not paused):
             self._record(RunEnded(limit or self._limit() or self._over()))
             return
-        answer = self.pool.next(POLL_S)
+        answer = self.pool.next(self._patience_s())
         if answer is not None:
             self._heard_s = self.clock.monotonic()
             self._take(answer)
@@ -174,6 +176,15 @@ class Engine:
         if limits.attempts_max is not None and state.attempts_total >= limits.attempts_max:
             return f"{limits.attempts_max} candidates"
         return ""
+
+    def _patience_s(self) -> float:
+        """How long to wait for an answer: not beyond the next moment at which time is up."""
+        ends_s = []
+        if self._drain_until_s is not None:
+            ends_s.append(self._drain_until_s - self.clock.monotonic())
+        elif self.state.limits.run_s is not None:
+            ends_s.append(self.state.limits.run_s - self._run_s())
+        return min([POLL_S, *(max(left_s, INSTANT_S) for left_s in ends_s)])
 
     def _drained(self) -> bool:
         """Whether attempts under way have had their extra time; a limit on attempts lets all of them finish."""

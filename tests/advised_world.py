@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from raysearch.consultation import LESSONS_WRITER, Reply
 from raysearch.engine import Engine
 from raysearch.errors import MutatorFault, WorkerLost
 from raysearch.facts import (
-    AttemptClosed,
-    AttemptOpened,
-    ConsultationOpened,
-    Consulted,
     Entry,
-    Fact,
-    JobFailed,
-    RunEnded,
     RunStarted,
     SessionOpened,
-    Unanswered,
 )
 from raysearch.jobs import Job, Result
 from raysearch.protocols import Policy
 from raysearch.state import State
 from raysearch.testing.simulated import DirectPool, FakeClock, SimDisk
 from raysearch.types import (
-    Brief,
     Change,
     Commit,
     Limits,
@@ -111,52 +102,3 @@ def run(
     start = RunStarted("r", 1, "t", "d", (SPEED, SIZE), plan, Commit("origin"), Tree("origin"), seeded=seeded)
     state = engine.run(start, SessionOpened(1, Limits(lanes, attempts_max=attempts), "here", 0, "0"))
     return state, list(disk.open().replay())
-
-
-# -- as a text ----------------------------------------------------------------------------------------------
-
-
-def transcript(entries: Sequence[Entry]) -> str:
-    """Who was asked or told what, what they said or changed, in order."""
-    return "\n".join(line for entry in entries for line in _spoken(entry.fact)) + "\n"
-
-
-def _spoken(fact: Fact) -> Iterator[str]:
-    match fact:
-        case ConsultationOpened(number, question):
-            yield f"\n=== ?{number} {question.role} about {question.about}, {question.lineage}"
-            yield from _brief(question.brief)
-        case Consulted(number, reply):
-            yield f"--- ?{number} says: {reply.text}"
-            yield from (f"    {lesson}" for lesson in reply.lessons)
-        case Unanswered(number, reason):
-            yield f"--- ?{number} says nothing: {reason}"
-        case AttemptOpened(number, proposal):
-            mending = "" if proposal.repair is None else f", mending {proposal.repair}"
-            yield f"\n=== #{number} from {list(proposal.parents)}{mending}, {proposal.mutator}, {proposal.lineage}"
-            yield from _brief(proposal.brief)
-        case JobFailed(consultation=None):
-            yield f"--- #{fact.attempt} broke: {fact.message}"
-        case AttemptClosed(number, outcome, reason, candidate):
-            scores = "" if candidate is None else f", {dict(candidate.scores)}"
-            yield f"--- #{number} {outcome}{scores}" + (f": {reason}" if reason else "")
-        case RunEnded(reason):
-            yield f"\n=== the end: {reason}"
-        case _:
-            pass
-
-
-def _brief(brief: Brief) -> Iterator[str]:
-    others = [f"{p.id}: {dict(p.scores)}" for p in brief.frontier]
-    for name, text in (
-        ("task", brief.task),
-        ("feedback", brief.feedback),
-        ("lessons", "\n".join(brief.lessons)),
-        ("memory", brief.memory),
-        ("parents", "\n".join(f"{p.id}: {dict(p.scores)}, {p.summary}" for p in brief.parents)),
-        ("inspirations", "\n".join(f"{p.id}: {dict(p.scores)}, {p.summary}" for p in brief.inspirations)),
-        ("frontier", "\n".join(others)),
-    ):
-        if text:
-            yield f"  {name}:"
-            yield from (f"    {line}".rstrip() for line in text.splitlines())

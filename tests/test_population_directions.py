@@ -6,10 +6,11 @@ import random
 from itertools import pairwise
 
 import pytest
-from advised_world import ADVISED, ALONE, Advised, run, transcript
+from advised_world import ADVISED, ALONE, Advised, run
 from golden import same
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transcripts import transcript
 
 from population.directions import DIRECTION_CHARS, LESSON_CHARS, LESSONS_MAX, TRIED_MAX, VAIN_MAX, Course, tried
 from population.policies.evolve import Evolve

@@ -83,7 +83,7 @@ def test_lanes_evaluate_equally_often_and_count_what_is_missed(numeric) -> None:
 
 
 def test_the_table_of_lanes_can_be_read(numeric, capsys) -> None:
-    numeric.compare_lanes("dtlz2", 2, [100, 200], 4, beside=True)
+    numeric.compare_lanes("dtlz2", 2, [100, 200], 4)
     said = capsys.readouterr().out
     assert "dtlz2, 200 evaluations, 2 seeds" in said
     for way in ("1 lane", "4 lanes", "generations of 4"):

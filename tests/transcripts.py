@@ -34,7 +34,8 @@ def _lines(fact: Fact) -> Iterator[str]:
         case AttemptOpened(number, proposal):
             parents = ", ".join(map(str, proposal.parents)) or "nothing"
             repairing = f", repairing {proposal.repair}" if proposal.repair is not None else ""
-            yield f"attempt {number}: {proposal.mutator} from {parents}{repairing}, issue {proposal.issue}"
+            about = f"issue {proposal.issue}" if proposal.issue is not None else proposal.lineage
+            yield f"attempt {number}: {proposal.mutator} from {parents}{repairing}{about and ', '}{about}"
             yield from _told(proposal.brief)
         case Mutated(number, change):
             yield f"attempt {number}: changed: {change.mutation.summary}"
@@ -48,10 +49,12 @@ def _lines(fact: Fact) -> Iterator[str]:
         case AttemptClosed(number, outcome, reason):
             yield f"attempt {number}: {outcome}{reason and ': '}{reason}"
         case ConsultationOpened(number, question):
-            yield f"consultation {number}: {question.role} about {question.about}"
+            lineage = f", {question.lineage}" if question.lineage else ""
+            yield f"consultation {number}: {question.role} about {question.about}{lineage}"
             yield from _told(question.brief)
         case Consulted(number, reply):
             yield f"consultation {number}: {reply.text}"
+            yield from (f"    {lesson}" for lesson in reply.lessons)
             yield from _filed(*fact.filings)
         case Unanswered(number, reason):
             yield f"consultation {number}: no answer: {reason}"
@@ -70,7 +73,9 @@ def _told(brief: Brief) -> Iterator[str]:
         "task": brief.task,
         "feedback": brief.feedback,
         "lessons": "\n".join(brief.lessons),
+        "memory": brief.memory,
         "parents": "\n".join(f"{p.id}: {dict(p.scores)} {p.summary}" for p in brief.parents),
+        "inspirations": "\n".join(f"{p.id}: {dict(p.scores)} {p.summary}" for p in brief.inspirations),
         "frontier": "\n".join(f"{p.id}: {dict(p.scores)}" for p in brief.frontier),
     }
     for name, text in parts.items():

@@ -394,6 +394,5 @@ class Auditor:
     def _ended(self, entry: Entry) -> None:
         self._check(not self.open, entry, f"the run ended with {sorted(self.open)} open")
         if self.limits.run_s is not None:
-            # The limit may be noticed late, and then the end of the extra time.
-            over_s = self.orders.over_from_s + self.limits.drain_s + 2 * self.slack_s
+            over_s = self.orders.over_from_s + self.limits.drain_s + self.slack_s
             self._check(entry.run_s <= over_s, entry, f"ended at {entry.run_s} s, limits allow {over_s} s")
