@@ -30,8 +30,6 @@ from equal_budget import (
     EXAMPLES,
     STRETCH,
     Method,
-    Record,
-    Run,
     ahead,
     cell,
     compare,
@@ -41,6 +39,7 @@ from equal_budget import (
     parser,
     read,
 )
+from records import Record, Run
 
 from raysearch.config.layers import Override, configure
 from raysearch.plugins import known_names

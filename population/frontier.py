@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from raysearch.facts import Compared
-from raysearch.types import SEED, Candidate, CandidateId, Objective
+from raysearch.types import Candidate, CandidateId, Objective
 
 Vector = tuple[float, ...]
 """One value per objective, in the objectives' order, each turned so that more is better."""
@@ -166,8 +166,8 @@ class Frontier:
 
     def remeasured(self, fact: Compared) -> None:
         """What is believed of a member is what it had in its last contest; one with a reference says nothing of it."""
-        named = {m.name: m.value for m in fact.contest.rival_measurements}
-        if not fact.reference and fact.attempt != SEED and all(o.name in named for o in self.objectives):
+        named = {m.name: m.value for m in fact.of_member}
+        if named and all(o.name in named for o in self.objectives):
             self.move(fact.rival, tuple(o.sign * named[o.name] for o in self.objectives))
 
     def _drop(self, first: int, kept: npt.NDArray[np.bool_]) -> None:

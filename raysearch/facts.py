@@ -13,6 +13,7 @@ from raysearch.board.types import Filing
 from raysearch.consultation import Consultation, Reply
 from raysearch.steering import Command
 from raysearch.types import (
+    SEED,
     AttemptId,
     Candidate,
     CandidateId,
@@ -116,6 +117,13 @@ class Compared:
     gpu_s: float = 0.0
     reference: bool = False
     """The rival is the seed or a baseline, and no place depends on it."""
+
+    @property
+    def of_member(self) -> tuple[Measurement, ...]:
+        """What is believed from now on of the rival, a member of the frontier; nothing where it was met for other
+        reasons: as a reference, or as the seed that is measured twice.
+        """
+        return () if self.reference or self.attempt == SEED else self.contest.rival_measurements
 
 
 @dataclass(frozen=True, slots=True)

@@ -269,7 +269,7 @@ class State:
         if fact.attempt != SEED:
             self.members.contests += 1
             self.members.won += fact.contest.verdict == "better"
-            again = self.members.remeasured(fact.rival, fact.contest.rival_measurements, self.objectives)
+            again = self.members.remeasured(fact.rival, fact.of_member, self.objectives)
             if again is not None:
                 self.candidates[fact.rival] = again
 

@@ -17,7 +17,7 @@ class ShortLook:
     words: tuple[str, ...]
     """Put after the benchmark's command."""
     timeout_s: float
-    hopeless: float = 0.5
+    hopeless: float
     """As in `raysearch.types.Step`."""
 
 

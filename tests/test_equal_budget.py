@@ -38,6 +38,12 @@ def equal():
         sys.path.remove(str(BENCHMARKS))
 
 
+def row(work: int, seconds: float, values: tuple[float, ...] | None):
+    from records import Row  # which `equal` has found
+
+    return Row(work, seconds, values)
+
+
 def measured(speed: float, size: float) -> tuple[Measurement, ...]:
     return Measurement("size", (size,), goal="min"), Measurement("speed", (speed,))
 
@@ -64,15 +70,15 @@ def test_work_is_what_evaluators_did(equal) -> None:
         record.told(entry)
     assert record.seed == (2.0, 4.0)
     assert record.rows == [
-        equal.Row(2, 1.5, (3.0, 4.0)),
-        equal.Row(3, 2.0, None),
-        equal.Row(3, 2.0, (5.0, 4.0)),
+        row(2, 1.5, (3.0, 4.0)),
+        row(3, 2.0, None),
+        row(3, 2.0, (5.0, 4.0)),
     ]
 
 
 def made(equal, method: str, number: int, *rows: tuple[int, tuple[float, ...] | None], axes=AXES, seed=(2.0, 4.0)):
     return equal.Run(
-        "cache-eviction", method, number, 2, axes, seed, tuple(equal.Row(work, 0.0, values) for work, values in rows)
+        "cache-eviction", method, number, 2, axes, seed, tuple(row(work, 0.0, values) for work, values in rows)
     )
 
 

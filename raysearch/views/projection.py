@@ -143,8 +143,8 @@ class Projection:
                 trace.append(entry)
                 usage = self.spending.told(fact, opened(trace).proposal.mutator)
                 self._asked(entry, trace, usage)
-                if isinstance(fact, Compared) and not fact.reference and fact.attempt != SEED:
-                    self.skyline.remeasured(fact.rival, fact.contest.rival_measurements)
+                if isinstance(fact, Compared):
+                    self.skyline.remeasured(fact.rival, fact.of_member)
                 self.cost_usd += usage.cost_usd
                 self._tally(trace).cost_usd += usage.cost_usd
 
