@@ -85,17 +85,24 @@ def test_a_copy_keeps_it_and_the_digest_knows_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ("hopeless = 1.0", "benchmark.hopeless"),
-        ("hopeless = 0", "benchmark.hopeless"),
-        ("short_timeout_s = -1", "benchmark.short_timeout_s"),
+        ('short = ["-s"]\nhopeless = 1.0', "benchmark.hopeless"),
+        ('short = ["-s"]\nhopeless = 0', "benchmark.hopeless"),
+        ('short = ["-s"]\nshort_timeout_s = -1', "benchmark.short_timeout_s"),
         ("short = 3", "benchmark.short"),
         ("shrot = []", "Did you mean 'short'?"),
+        ("hopeless = 0.3", "give its words as well"),
+        ("short_timeout_s = 3", "give its words as well"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, wrong: str, told: str) -> None:
     with pytest.raises(TargetError) as caught:
         load_target(made(tmp_path / "toy", f"[benchmark]\n{wrong}\n"))
     assert told in str(caught.value)
+
+
+def test_a_checker_has_none(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match="unknown key 'short' in"):
+        load_target(made(tmp_path / "toy", '[checker]\nshort = ["-s"]\n'))
 
 
 def test_its_name_is_taken(tmp_path: Path, call: Call) -> None:  # noqa: F811

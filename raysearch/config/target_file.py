@@ -11,7 +11,7 @@ from keyword import iskeyword
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from raysearch.config.problems import sentences
 from raysearch.config.toml import Document, is_there, read
@@ -48,14 +48,6 @@ def _words(value: Any) -> Any:
 class EvaluatorTable(Table):
     command: Annotated[Texts, BeforeValidator(_words)] = ()
     timeout_s: Seconds = 300.0
-    heeds_load: bool = False
-    """Of a benchmark: whether it offers the load that it is told."""
-    short: Annotated[Texts, BeforeValidator(_words)] = ()
-    """Of a benchmark: words after its command that make it short."""
-    short_timeout_s: Seconds | None = None
-    """Not given: ``timeout_s``."""
-    hopeless: Annotated[Finite, Field(gt=0, lt=1)] = 0.5
-    """Of a short benchmark: behind by so much of the larger value in every objective, a program is given up."""
 
     @field_validator("command")
     @classmethod
@@ -63,6 +55,24 @@ class EvaluatorTable(Table):
         if not command or not all(word and "\0" not in word for word in command):
             raise ValueError("should be the words of a command, none empty")
         return command
+
+
+class BenchmarkTable(EvaluatorTable):
+    heeds_load: bool = False
+    """Whether it offers the load that it is told."""
+    short: Annotated[Texts, BeforeValidator(_words)] = ()
+    """Words after its command that make it short."""
+    short_timeout_s: Seconds | None = None
+    """Not given: ``timeout_s``."""
+    hopeless: Annotated[Finite, Field(gt=0, lt=1)] = 0.5
+    """By the short one behind by so much of the larger value in every objective, a program is given up."""
+
+    @field_validator("short_timeout_s", "hopeless")
+    @classmethod
+    def _of_short(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if not info.data.get("short", ("unknown",)):
+            raise ValueError('says something of a short benchmark: give its words as well, short = ["--option"]')
+        return value
 
 
 class CandidateTable(Table):
@@ -226,7 +236,7 @@ class TargetFile(Table):
 
     name: str = ""
     checker: EvaluatorTable | None = None
-    benchmark: EvaluatorTable | None = None
+    benchmark: BenchmarkTable | None = None
     candidate: CandidateTable = CandidateTable()
     limits: LimitsTable = LimitsTable()
     audit: AuditTable = AuditTable()

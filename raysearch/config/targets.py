@@ -135,13 +135,12 @@ def _load(places: _Places, flags: Sequence[str]) -> Target:
 def _evaluator(role: str, place: Path, root: Path, file: TargetFile, problems: list[str]) -> EvaluatorCommand:
     if not place.is_file() and folders.absent(place, f"the {role}'s folder", problems, folder=True):
         return EvaluatorCommand((), place)
-    table = file.checker if role == "checker" else file.benchmark
-    found = folders.evaluator(role, place, table, root, problems)
-    heeds = table is not None and table.heeds_load
-    short = None
-    if table is not None and table.short:
-        short = ShortLook(table.short, table.short_timeout_s or table.timeout_s, table.hopeless)
-    return EvaluatorCommand(found.command, found.folder, found.timeout_s, heeds_load=heeds, short=short)
+    found = folders.evaluator(role, place, getattr(file, role), root, problems)
+    plain, table = EvaluatorCommand(found.command, found.folder, found.timeout_s), file.benchmark
+    if role != "benchmark" or table is None:
+        return plain
+    short = ShortLook(table.short, table.short_timeout_s or table.timeout_s, table.hopeless) if table.short else None
+    return replace(plain, heeds_load=table.heeds_load, short=short)
 
 
 def _objective_text(path: Path, problems: list[str]) -> str:
