@@ -118,7 +118,7 @@ def test_clean_environment_lets_nothing_through_by_accident(monkeypatch: pytest.
 
 def test_time_ends_a_command_and_its_children(tmp_path: Path) -> None:
     run = uuid.uuid4().hex
-    done = sh("setsid sleep 1000 & sleep 1000", tmp_path, timeout_s=0.3, run=run)
+    done = sh("setsid sleep 1000 & exec sleep 1000", tmp_path, timeout_s=0.3, run=run)
     assert done.ended_by == "time"
     assert done.status in (-signal.SIGTERM, -signal.SIGKILL)
     assert not strays(run)
